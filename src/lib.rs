@@ -1,0 +1,5 @@
+//! ringkeeper.
+
+pub mod limits;
+pub mod types;
+pub mod wire;
