@@ -1,5 +1,6 @@
 //! ringkeeper.
 
 pub mod limits;
+pub mod sys;
 pub mod types;
 pub mod wire;

@@ -1,0 +1,3 @@
+//! The only unsafe code of the crate: one safe type a file.
+
+pub mod broadcast;
