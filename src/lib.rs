@@ -1,5 +1,7 @@
 //! ringkeeper.
 
 pub mod limits;
+pub mod sys;
+pub mod tree;
 pub mod types;
 pub mod wire;
