@@ -2,5 +2,6 @@
 
 pub mod limits;
 pub mod sys;
+pub mod tree;
 pub mod types;
 pub mod wire;
