@@ -219,6 +219,12 @@ impl Shard {
         std::mem::take(&mut inner.wake_pipeline)
     }
 
+    /// Before the thread sleeps: this shard reads nothing until its next [`catch_up`](Self::catch_up),
+    /// so nothing must be kept for it.
+    pub fn park(&self) {
+        self.reader.park();
+    }
+
     /// Whether there is something to do without waiting for the kernel.
     pub fn has_work(&self) -> bool {
         let inner = &self.inner;
@@ -287,6 +293,9 @@ impl Turn<'_> {
     /// The client is gone.
     pub fn closed(&mut self, id: ConnId, error: Option<&std::io::Error>) {
         self.inner.with(id, |inner, conn| {
+            if conn.phase == Phase::Word && error.is_none() {
+                return; // `echo stat | nc -N`: it sends no more, but waits for the answer.
+            }
             if conn.phase != Phase::Closing {
                 let why = error.map_or_else(String::new, |error| format!(" ({error})"));
                 tracing::debug!(
