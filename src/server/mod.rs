@@ -1,0 +1,3 @@
+//! Placement, start and stop.
+
+pub mod logging;
