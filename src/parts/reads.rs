@@ -4,11 +4,10 @@
 
 use crate::auth;
 use crate::prep::{begin_frame, finish_frame};
-use crate::tree::NodeRef;
 use crate::tree::acl::{Id, permits};
-use crate::tree::reader::Pin;
+use crate::tree::{NodeRef, Pin};
 use crate::types::Zxid;
-use crate::watch::{ConnKey, Kind, WatchTable, catch_up};
+use crate::watch::{CatchUp, ConnKey, MissedList, Modes, WatchTable, catch_up};
 use crate::wire::client::{
     Field, MultiHeader, PathKind, PathOnly, PathWatch, RequestHeader, SetWatches, SetWatches2,
     WatcherEvent, decode,
@@ -66,7 +65,7 @@ impl Reads<'_> {
                 let request: PathWatch<'_> = parse(body)?;
                 let path = self.get_data(request.path, out)?;
                 if request.watch {
-                    self.watches.set(Kind::Data, path, self.key);
+                    self.watches.set(path, self.key, Modes::DATA);
                 }
                 Ok(())
             }
@@ -75,7 +74,7 @@ impl Reads<'_> {
                 let request: PathWatch<'_> = parse(body)?;
                 let path = self.get_children(request.path, kind == OpCode::GetChildren2, out)?;
                 if request.watch {
-                    self.watches.set(Kind::Child, path, self.key);
+                    self.watches.set(path, self.key, Modes::CHILD);
                 }
                 Ok(())
             }
@@ -91,7 +90,7 @@ impl Reads<'_> {
                 let path = request.path.ok_or(ErrorCode::MarshallingError)?;
                 self.readable(path)?;
                 let count = self.pin.all_children_number(path, self.visible);
-                out.put_int(i32::try_from(count).unwrap_or(i32::MAX));
+                out.put_int(count.ok_or(ErrorCode::NoNode)?);
                 Ok(())
             }
             OpCode::WhoAmI => {
@@ -104,7 +103,7 @@ impl Reads<'_> {
                     AddWatchMode::from_wire(request.kind).ok_or(ErrorCode::MarshallingError)?;
                 // Java accepts a null path here; nothing could ever fire it.
                 let path = request.path.ok_or(ErrorCode::MarshallingError)?;
-                self.watches.add_watch(mode, path, self.key);
+                self.watches.add_watch(path, self.key, mode);
                 out.put_int(0);
                 Ok(())
             }
@@ -114,9 +113,9 @@ impl Reads<'_> {
                     WatcherType::from_wire(request.kind).ok_or(ErrorCode::MarshallingError)?;
                 let path = request.path.unwrap_or_default();
                 let found = if kind == OpCode::CheckWatches {
-                    self.watches.check(wanted, path, self.key)
+                    self.watches.check(path, self.key, wanted)
                 } else {
-                    self.watches.remove(wanted, path, self.key)
+                    self.watches.remove(path, self.key, wanted)
                 };
                 if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
             }
@@ -183,7 +182,7 @@ impl Reads<'_> {
             self.permitted(node, perms::READ)?;
         }
         if request.watch {
-            self.watches.set(Kind::Data, path, self.key);
+            self.watches.set(path, self.key, Modes::DATA);
         }
         node.ok_or(ErrorCode::NoNode)?.stat().encode(out);
         Ok(())
@@ -243,25 +242,25 @@ impl Reads<'_> {
         };
         let relative = request.base.relative_zxid;
         let lists = [
-            (catch_up::List::Data, &request.base.data),
-            (catch_up::List::Exist, &request.base.exist),
-            (catch_up::List::Child, &request.base.child),
+            (MissedList::Data, &request.base.data),
+            (MissedList::Exist, &request.base.exist),
+            (MissedList::Child, &request.base.child),
         ];
         for (list, paths) in lists {
             for path in paths {
                 let node = self.pin.get(path, self.visible);
-                let zxids = node.map(|node| (node.mzxid().to_wire(), node.pzxid().to_wire()));
-                match catch_up::decide(list, zxids, relative) {
-                    catch_up::Outcome::Event(event) => put_event(out, event, path),
-                    catch_up::Outcome::Watch(kind) => self.watches.set(kind, path, self.key),
+                let zxids = node.map(|node| (node.mzxid(), node.pzxid()));
+                match catch_up(list, zxids, relative) {
+                    CatchUp::Fire(event) => put_event(out, event, path),
+                    CatchUp::Set(modes) => self.watches.set(path, self.key, modes),
                 }
             }
         }
         for path in &request.persistent {
-            self.watches.add_watch(AddWatchMode::Persistent, path, self.key);
+            self.watches.add_watch(path, self.key, AddWatchMode::Persistent);
         }
         for path in &request.persistent_recursive {
-            self.watches.add_watch(AddWatchMode::PersistentRecursive, path, self.key);
+            self.watches.add_watch(path, self.key, AddWatchMode::PersistentRecursive);
         }
         Ok(())
     }

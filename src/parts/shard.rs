@@ -28,10 +28,9 @@ use crate::limits;
 use crate::prep::{begin_frame, connect_response, finish_frame};
 use crate::sys::broadcast;
 use crate::tree::acl::{Id, permits};
-use crate::tree::reader::{Pin, TreeReader};
-use crate::tree::Change;
+use crate::tree::{AclId, Change, Pin, TreeReader};
 use crate::types::{ConnId, ConnRef, Millis, Now, SessionId, Zxid};
-use crate::watch::{ConnKey, Notify, WatchTable};
+use crate::watch::{AclOf, ConnKey, Event, Sink, WatchTable};
 use crate::wire::client::{
     AuthPacket, ConnectRequest, Field, RequestHeader, SaslToken, WatcherEvent, decode,
 };
@@ -145,6 +144,8 @@ pub(super) struct Inner {
     in_flight: usize,
     wake_pipeline: bool,
     actions: Vec<Action>,
+    /// The event being fired, encoded.
+    frame: Vec<u8>,
     pub(super) figures: Arc<ShardFigures>,
 }
 
@@ -185,6 +186,7 @@ impl Shard {
             in_flight: 0,
             wake_pipeline: false,
             actions: Vec::new(),
+            frame: Vec::new(),
             figures,
         };
         Self { reader, inner }
@@ -412,25 +414,17 @@ impl Inner {
             if change.zxid > upto {
                 return;
             }
-            let (conns, dirty, figures) = (&mut self.conns, &mut self.dirty, &self.figures);
-            let skip_acl = self.settings.skip_acl;
-            self.watches.fire(change, &mut |notify: Notify<'_>| {
-                let Some(conn) = conns.get_mut(notify.conn.0 as usize).and_then(Option::as_mut)
-                else {
-                    return;
-                };
-                // CVE-2024-23944: only who may read the node hears of it; a filtered event still
-                // consumes its watch.
-                if !skip_acl && !permits(pin.acl(notify.acl), perms::READ, &conn.ids) {
-                    return;
-                }
-                push_event(conn, change.zxid.to_wire(), notify.kind.to_wire(), notify.path);
-                figures.notifications.add(1);
-                if !conn.dirty {
-                    conn.dirty = true;
-                    dirty.push(conn.id);
-                }
-            });
+            let mut sink = Firing {
+                pin,
+                conns: &mut self.conns,
+                dirty: &mut self.dirty,
+                figures: &self.figures,
+                skip_acl: self.settings.skip_acl,
+                change,
+                acl: change.acl,
+                frame: &mut self.frame,
+            };
+            self.watches.fire(change.kind, &change.path, &mut sink);
             self.changes.advance();
         }
     }
@@ -584,10 +578,12 @@ impl Inner {
                     let conn = conns.get(key.0 as usize).and_then(Option::as_ref);
                     conn.map_or(SessionId(0), |conn| conn.session)
                 };
-                self.watches.for_each(&mut |path, key| {
-                    share.watches.push((path.to_vec(), session(key)));
-                });
-                share.watching_connections = self.watches.connections();
+                for (path, key, modes) in self.watches.watched() {
+                    for _ in 0..modes.count() {
+                        share.watches.push((path.to_vec(), session(key)));
+                    }
+                }
+                share.watching_connections = self.watches.connection_count();
             }
             Gather::ResetConnections => {
                 for conn in self.conns.iter_mut().flatten() {
@@ -987,13 +983,51 @@ impl Inner {
     }
 }
 
-/// Appends a notification.
-pub(super) fn push_event(conn: &mut Conn, zxid: i64, kind: i32, path: &[u8]) {
-    let start = begin_frame(&mut conn.out, xids::NOTIFICATION, zxid, 0);
-    WatcherEvent { kind, state: 3, path }.encode(&mut conn.out);
-    finish_frame(&mut conn.out, start);
-    conn.event_bytes += conn.out.len() - start;
-    conn.figures.sent += 1;
+/// Sends what a change fires: each event is encoded once, each watcher gets a copy.
+struct Firing<'a> {
+    pin: &'a Pin<'a>,
+    conns: &'a mut [Option<Box<Conn>>],
+    dirty: &'a mut Vec<ConnId>,
+    figures: &'a ShardFigures,
+    skip_acl: bool,
+    change: &'a Change,
+    /// Who may hear the event at hand.
+    acl: AclId,
+    frame: &'a mut Vec<u8>,
+}
+
+impl Sink for Firing<'_> {
+    fn event(&mut self, event: &Event<'_>) {
+        self.acl = match event.acl {
+            AclOf::Node => self.change.acl,
+            AclOf::Parent => self.change.parent_acl,
+        };
+        self.frame.clear();
+        let zxid = self.change.zxid.to_wire();
+        let start = begin_frame(self.frame, xids::NOTIFICATION, zxid, 0);
+        let kind = event.kind.to_wire();
+        WatcherEvent { kind, state: 3, path: event.path }.encode(self.frame);
+        finish_frame(self.frame, start);
+    }
+
+    fn notify(&mut self, key: ConnKey) {
+        let Some(Some(conn)) = self.conns.get_mut(key.0 as usize) else { return };
+        // CVE-2024-23944: only who may read the node hears of it; a filtered event still consumes
+        // its watch.
+        let acl = self.acl;
+        if !self.skip_acl && acl != AclId::OPEN && !permits(self.pin.acl(acl), perms::READ, &conn.ids)
+        {
+            return;
+        }
+        conn.out.extend_from_slice(self.frame);
+        conn.event_bytes += self.frame.len();
+        conn.figures.sent += 1;
+        self.figures.notifications.add(1);
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(conn.id);
+        }
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,12 +1,11 @@
 //! The single writes: decoded, checked in ZooKeeper's order, built, applied.
 
-use std::io::Write as _;
-
 use super::{Done, Prep, Request};
 use crate::auth;
 use crate::tree::acl::permits;
 use crate::tree::path;
-use crate::tree::{Change, DataTree, NodeRef, is_session_owned};
+use crate::tree::znode::TTL_MAX_MS;
+use crate::tree::{Applied, Change, DataTree, NodeRef, Owner};
 use crate::types::Zxid;
 use crate::wire::client::{
     AclList, CreateRequest, CreateTtlRequest, Field, PathOnly, PathVersion, ReconfigRequest,
@@ -17,9 +16,6 @@ use crate::wire::jute::{DecodeError, Reader};
 use crate::wire::txn::{
     CheckTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, SetAclTxn, SetDataTxn, Txn, TxnHeader,
 };
-
-/// Longest time to live: 40 bits, minus the reserved upper ones.
-const TTL_MAX_MS: i64 = (1 << 40) - 1;
 
 /// Nodes that exist before any txn and are never deleted.
 const RESERVED: [&[u8]; 4] = [b"/", b"/zookeeper", b"/zookeeper/quota", b"/zookeeper/config"];
@@ -187,7 +183,13 @@ impl Prep {
         txn.encode_record(log);
         scratch.results.clear();
         tree.apply(header, &txn, changes, &mut scratch.results);
-        let stat = scratch.results.first().map_or_else(Default::default, |applied| applied.stat);
+        let stat = match scratch.results.first() {
+            Some(Applied::Stat(stat)) => *stat,
+            Some(Applied::Done) | None => Default::default(),
+            Some(Applied::Error(code)) => {
+                unreachable!("{:?} passed every check and the tree says {code:?}", txn.kind())
+            }
+        };
         Ok(Done { kind: txn.kind(), stat })
     }
 
@@ -224,14 +226,13 @@ impl Prep {
         path.clear();
         path.extend_from_slice(wanted);
         if mode.is_sequential() {
-            // COMPAT: `%010d` of a negative number has its sign within the ten characters.
-            write!(path, "{:010}", parent.creates()).expect("a Vec takes all bytes");
+            path::push_sequence(path, parent.creates());
         }
         path::validate(path)?;
         if tree.get(path).is_some() {
             return Err(ErrorCode::NodeExists);
         }
-        if is_session_owned(parent.owner()) {
+        if matches!(parent.owner(), Owner::Session(_)) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         let bytes = create.request.data.map_or(0, <[u8]>::len);
@@ -313,7 +314,7 @@ impl Prep {
         request: &Request<'_>,
         wanted: i32,
     ) -> Result<(), ErrorCode> {
-        if self.options.skip_acl || permits(tree.acl(node.acl()), wanted, request.ids) {
+        if self.options.skip_acl || permits(tree.acls().get(node.acl()), wanted, request.ids) {
             Ok(())
         } else {
             Err(ErrorCode::NoAuth)
@@ -330,10 +331,12 @@ impl Prep {
         bytes: i64,
         zxid: Zxid,
     ) -> Result<(), ErrorCode> {
-        if self.options.enforce_quota && tree.quota_exceeded(path, count, bytes, zxid) {
-            return Err(ErrorCode::QuotaExceeded);
+        if !self.options.enforce_quota {
+            return Ok(());
         }
-        Ok(())
+        let Some(exceeded) = tree.quota_exceeded(path, count, bytes, zxid) else { return Ok(()) };
+        tracing::warn!("Quota exceeded: {exceeded}");
+        if exceeded.hard { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
     }
 }
 
@@ -366,7 +369,7 @@ fn check_delete_container(tree: &DataTree, delete: &PathOnly<'_>) -> Result<(), 
     if node.num_children() > 0 {
         return Err(ErrorCode::NotEmpty);
     }
-    if is_session_owned(node.owner()) { Err(ErrorCode::BadVersion) } else { Ok(()) }
+    if matches!(node.owner(), Owner::Session(_)) { Err(ErrorCode::BadVersion) } else { Ok(()) }
 }
 
 /// The version after `current` when `expected` allows it; -1 allows any.
