@@ -35,7 +35,7 @@ use crate::wire::client::{
     AuthPacket, ConnectRequest, Field, RequestHeader, SaslToken, WatcherEvent, decode,
 };
 use crate::wire::codes::{ErrorCode, OpCode, perms, xids};
-use crate::wire::frame::FrameReader;
+use crate::wire::frame::{FrameError, FrameReader};
 use crate::wire::four_letter::Word;
 use crate::wire::jute::{Reader, Write as _};
 
@@ -623,9 +623,7 @@ impl Inner {
         bytes: &mut &[u8],
     ) {
         if conn.phase == Phase::Fresh {
-            if let Some(start) = frames.first_bytes(bytes, 4)
-                && let Some(word) = start.first_chunk().and_then(Word::from_bytes)
-            {
+            if let Some(word) = frames.first_word(bytes).as_ref().and_then(Word::from_bytes) {
                 return self.on_word(conn, frames, bytes, word);
             }
         }
@@ -647,13 +645,13 @@ impl Inner {
             match frames.next(bytes, self.settings.frame_bytes_max) {
                 Ok(Some(frame)) => self.on_frame(pin, conn, frame),
                 Ok(None) => return,
-                Err(error) => {
+                Err(FrameError::Length(len)) => {
                     tracing::warn!(
                         "Len error. A message from {} with advertised length of {} is either a \
                          malformed message or too large to process (length is greater than \
                          jute.maxbuffer={})",
                         conn.peer,
-                        error.len,
+                        len,
                         self.settings.frame_bytes_max,
                     );
                     return self.close(conn);
@@ -677,7 +675,11 @@ impl Inner {
     fn on_word(&mut self, conn: &mut Conn, frames: &mut FrameReader, bytes: &mut &[u8], word: Word) {
         let mut argument = None;
         if word == Word::Stmk {
-            let Some(start) = frames.first_bytes(bytes, 12) else { return };
+            let Some(start) = frames.first_bytes::<12>(bytes) else {
+                frames.stash(bytes);
+                *bytes = &[];
+                return;
+            };
             argument = Reader::new(&start[4..]).long().ok();
         }
         conn.figures.received += 1;
