@@ -1,3 +1,3 @@
-//! What needs `unsafe`, one safe type a file; nothing else in the crate has any.
+//! The only unsafe code of the crate, one safe type a file. A leaf: knows no ZooKeeper.
 
 pub mod mmap;
