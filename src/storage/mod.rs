@@ -9,6 +9,7 @@
 pub mod disk;
 pub mod epochs;
 pub mod log;
+pub mod scan;
 
 use std::fs::File;
 use std::io;
