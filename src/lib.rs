@@ -1,5 +1,7 @@
 //! ringkeeper.
 
+pub mod bench;
+pub mod client;
 pub mod limits;
 pub mod types;
 pub mod wire;
