@@ -1,9 +1,5 @@
-<<<<<<< HEAD
 //! The only unsafe code of the crate: one safe type a file.
 
 pub mod broadcast;
-=======
-//! The only unsafe code of the crate, one safe type a file. A leaf: knows no ZooKeeper.
->>>>>>> storage
 
 pub mod mmap;
