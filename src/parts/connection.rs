@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::{Latency, SessionFacts};
-use crate::tree::acl::Id;
+use crate::auth::Auth;
 use crate::types::{ConnId, Millis, Now, SessionId};
 use crate::wire::codes::OpCode;
 use crate::wire::frame::FrameReader;
@@ -34,7 +34,7 @@ pub(super) enum Pending {
     /// The pipeline has it.
     InFlight { since_ns: u64, operation: OpCode, xid: i32 },
     /// A read behind such a one, judged by the ids its connection had when it came.
-    Read { frame: Vec<u8>, ids: Arc<[Id]>, since_ns: u64 },
+    Read { frame: Vec<u8>, auth: Auth, since_ns: u64 },
     /// A reply that is ready but must wait its turn.
     Ready { bytes: Vec<u8>, close: bool },
 }
@@ -48,7 +48,7 @@ pub(super) struct Conn {
     pub(super) session: SessionId,
     pub(super) timeout_ms: i32,
     pub(super) heard_ms: Option<Arc<AtomicI64>>,
-    pub(super) ids: Arc<[Id]>,
+    pub(super) auth: Auth,
     /// The client sent the readOnly byte, so it gets one back.
     pub(super) with_read_only: bool,
     /// Bytes for the client that the driver does not have yet.
@@ -81,7 +81,7 @@ pub(super) struct Figures {
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, peer: SocketAddr, ids: Arc<[Id]>, now: Now) -> Self {
+    pub(super) fn new(id: ConnId, peer: SocketAddr, now: Now) -> Self {
         Self {
             id,
             phase: Phase::Fresh,
@@ -90,7 +90,7 @@ impl Conn {
             session: SessionId(0),
             timeout_ms: 0,
             heard_ms: None,
-            ids,
+            auth: Auth::new(peer.ip()),
             with_read_only: false,
             out: Vec::new(),
             event_bytes: 0,

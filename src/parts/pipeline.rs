@@ -94,8 +94,10 @@ pub enum Done {
         /// What it took.
         took_ms: u64,
     },
-    /// The disk refuses more: no write is taken any more.
+    /// The disk has no room for the next segment: no write is taken any more.
     Full(String),
+    /// It has room again.
+    Room,
 }
 
 /// Figures of the pipeline, for whoever prints them.
@@ -377,7 +379,7 @@ impl Pipeline {
             return self.close_unanswered(from, frame);
         };
         let closing = state.closing;
-        if kind == OpCode::CloseSession {
+        if kind == OpCode::CloseSession && self.refusing.is_none() {
             // No check: any connection of the session may end it, also one it has moved away from.
             if closing {
                 return self.close_unanswered(from, frame);
@@ -388,8 +390,8 @@ impl Pipeline {
             // Moved: ZooKeeper closes the connection without a word.
             return self.close_unanswered(from, frame);
         }
-        if let Some(why) = &self.refusing {
-            tracing::debug!("closing {from:?}: {why}");
+        if self.refusing.is_some() {
+            // There is no code for it: the client tries again, or another server.
             return self.close_unanswered(from, frame);
         }
         let request = crate::prep::Request {
@@ -455,6 +457,9 @@ impl Pipeline {
     fn on_connect(&mut self, connect: Connect, _out: &mut Outbox) {
         let Connect { from, session, passwd, timeout_ms } = connect;
         let timeout_ms = self.sessions.negotiate(timeout_ms);
+        if session == SessionId(0) && self.refusing.is_some() {
+            return self.queue(Effects::Deliver(from, Delivery::Drop));
+        }
         if session == SessionId(0) {
             let session = self.sessions.next_id();
             let heard_ms = self.sessions.open(session, timeout_ms, Some(from), self.now.mono_ms);
@@ -547,6 +552,9 @@ impl Pipeline {
     /// Sessions whose bucket is due end, once their shard has finished a turn that began after the
     /// due time: their bytes may be waiting in the socket.
     fn expire(&mut self, out: &mut Outbox) {
+        if self.refusing.is_some() {
+            return;
+        }
         self.sessions.due(self.now.mono_ms, &mut self.expiring);
         if self.expiring.is_empty() {
             return;
@@ -579,6 +587,9 @@ impl Pipeline {
     /// Containers that lost their last child and TTL nodes whose time is over, at a bounded rate.
     fn delete_containers(&mut self) {
         let now_ms = self.now.mono_ms;
+        if self.refusing.is_some() {
+            return;
+        }
         if now_ms >= self.container_due_ms {
             self.container_due_ms = now_ms + self.settings.container_check_ms.max(1);
             let never_used_ms = self.settings.container_never_used_ms;
@@ -657,6 +668,10 @@ impl Pipeline {
                     tracing::error!("No more writes are taken: {why}");
                     self.refusing = Some(why);
                 }
+            }
+            Done::Room => {
+                tracing::info!("There is room for the log again: writes are taken");
+                self.refusing = None;
             }
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! The order of checks is client-protocol.md 6.3. A read that leaves a watch is one step with it.
 
-use crate::auth;
+use crate::auth::{self, Auth, Schemes};
 use crate::prep::{begin_frame, finish_frame};
-use crate::tree::acl::{Id, permits};
+use crate::tree::acl::permits;
 use crate::tree::{NodeRef, Pin};
 use crate::types::Zxid;
 use crate::watch::{CatchUp, ConnKey, MissedList, Modes, WatchTable, catch_up};
@@ -24,7 +24,8 @@ pub(super) struct Reads<'a> {
     pub(super) watches: &'a mut WatchTable,
     pub(super) visible: Zxid,
     pub(super) skip_acl: bool,
-    pub(super) ids: &'a [Id],
+    pub(super) auth: &'a Auth,
+    pub(super) schemes: &'a Schemes,
     pub(super) key: ConnKey,
 }
 
@@ -94,7 +95,15 @@ impl Reads<'_> {
                 Ok(())
             }
             OpCode::WhoAmI => {
-                auth::who_am_i(self.ids, out);
+                let at = out.len();
+                out.put_int(0);
+                let mut count = 0_i32;
+                for (scheme, user) in self.auth.users(self.schemes) {
+                    out.put_some(scheme.as_bytes());
+                    out.put_some(user.as_bytes());
+                    count += 1;
+                }
+                out[at..at + 4].copy_from_slice(&count.to_be_bytes());
                 Ok(())
             }
             OpCode::AddWatch => {
@@ -125,7 +134,7 @@ impl Reads<'_> {
     }
 
     fn permitted(&self, node: &NodeRef<'_>, wanted: i32) -> Result<(), ErrorCode> {
-        if self.skip_acl || permits(self.pin.acl(node.acl()), wanted, self.ids) {
+        if self.skip_acl || permits(self.pin.acl(node.acl()), wanted, self.auth.ids()) {
             Ok(())
         } else {
             Err(ErrorCode::NoAuth)

@@ -23,11 +23,11 @@ use super::{
     Attached, Connect, ConnectionFacts, Delivery, Facts, Gather, Request, ShardShare, ToShard,
     Write,
 };
-use crate::auth;
+use crate::auth::{Auth, AuthFailed, Schemes};
 use crate::limits;
 use crate::prep::{begin_frame, connect_response, finish_frame};
 use crate::sys::broadcast;
-use crate::tree::acl::{Id, permits};
+use crate::tree::acl::permits;
 use crate::tree::{AclId, Change, Pin, TreeReader};
 use crate::types::{ConnId, ConnRef, Millis, Now, SessionId, Zxid};
 use crate::watch::{AclOf, ConnKey, Event, Sink, WatchTable};
@@ -54,7 +54,7 @@ pub struct Settings {
     /// No permission is checked (`skipACL`).
     pub skip_acl: bool,
     /// Which schemes there are.
-    pub schemes: auth::Settings,
+    pub schemes: Schemes,
     /// A connection without a ConnectRequest is closed at the next multiple of this.
     pub sessionless_ms: Millis,
     /// Writes of this shard in flight above which a connection that has one is not read on
@@ -261,8 +261,7 @@ impl Shard {
 impl Turn<'_> {
     /// A client connected.
     pub fn opened(&mut self, id: ConnId, peer: SocketAddr) {
-        let ids = Arc::from([auth::ip_id(peer.ip())]);
-        let conn = Conn::new(id, peer, ids, self.inner.now);
+        let conn = Conn::new(id, peer, self.inner.now);
         let slot = id.slot as usize;
         if self.inner.conns.len() <= slot {
             self.inner.conns.resize_with(slot + 1, || None);
@@ -505,8 +504,8 @@ impl Inner {
                 Some(Pending::Read { .. } | Pending::Ready { .. }) => {}
             }
             match conn.pending.pop_front() {
-                Some(Pending::Read { frame, ids, since_ns }) => {
-                    self.read(pin, conn, &frame, &ids, since_ns);
+                Some(Pending::Read { frame, auth, since_ns }) => {
+                    self.read(pin, conn, &frame, &auth, since_ns);
                     self.recycle(frame);
                 }
                 Some(Pending::Ready { bytes, close }) => {
@@ -729,13 +728,13 @@ impl Inner {
             | OpCode::AddWatch
             | OpCode::WhoAmI => {
                 if conn.pending.is_empty() {
-                    let ids = Arc::clone(&conn.ids);
-                    self.read(pin, conn, frame, &ids, self.now.mono_ns);
+                    let auth = conn.auth.clone();
+                    self.read(pin, conn, frame, &auth, self.now.mono_ns);
                 } else {
                     let mut copy = self.buffer();
                     copy.extend_from_slice(frame);
-                    let (ids, since_ns) = (Arc::clone(&conn.ids), self.now.mono_ns);
-                    conn.pending.push_back(Pending::Read { frame: copy, ids, since_ns });
+                    let (auth, since_ns) = (conn.auth.clone(), self.now.mono_ns);
+                    conn.pending.push_back(Pending::Read { frame: copy, auth, since_ns });
                 }
             }
             // A check outside a multi and the internal ones (client-protocol.md J-6, J-7, J-8).
@@ -789,7 +788,7 @@ impl Inner {
             conn.phase = Phase::Ending;
         }
         let from = self.reference(conn.id);
-        let (session, ids) = (conn.session, Arc::clone(&conn.ids));
+        let (session, ids) = (conn.session, Arc::clone(conn.auth.shared_ids()));
         let write = Write { from, session, xid, kind, frame: copy, ids };
         self.request(Request::Write(Box::new(write)));
     }
@@ -811,20 +810,14 @@ impl Inner {
     fn on_auth(&mut self, conn: &mut Conn, xid: i32, body: &[u8]) {
         let Ok(packet) = decode::<AuthPacket<'_>>(body) else { return self.close(conn) };
         let scheme = packet.scheme.unwrap_or_default();
-        let outcome = auth::handle_auth(
-            &self.settings.schemes,
-            scheme,
-            packet.auth,
-            conn.peer.ip(),
-            &conn.ids,
-        );
-        let code = match outcome {
-            Ok(ids) => {
+        let schemes = &self.settings.schemes;
+        let code = match conn.auth.handle_auth(schemes, packet.scheme, packet.auth) {
+            Ok(auth) => {
                 tracing::debug!("auth success for {} with scheme {}", conn.peer, text(scheme));
-                conn.ids = ids;
+                conn.auth = auth;
                 0
             }
-            Err(auth::AuthFailed) => {
+            Err(AuthFailed) => {
                 tracing::warn!("Authentication failed for scheme: {}", text(scheme));
                 self.figures.auth_failures.add(1);
                 ErrorCode::AuthFailed.to_wire()
@@ -881,7 +874,7 @@ impl Inner {
         pin: &Pin<'_>,
         conn: &mut Conn,
         frame: &[u8],
-        ids: &Arc<[Id]>,
+        auth: &Auth,
         since_ns: u64,
     ) {
         let mut reads = Reads {
@@ -889,7 +882,8 @@ impl Inner {
             watches: &mut self.watches,
             visible: self.visible,
             skip_acl: self.settings.skip_acl,
-            ids,
+            auth,
+            schemes: &self.settings.schemes,
             key: ConnKey(conn.id.slot),
         };
         let (operation, xid) = reads.serve(frame, &mut conn.out);
@@ -1017,7 +1011,7 @@ impl Sink for Firing<'_> {
         // CVE-2024-23944: only who may read the node hears of it; a filtered event still consumes
         // its watch.
         let acl = self.acl;
-        if !self.skip_acl && acl != AclId::OPEN && !permits(self.pin.acl(acl), perms::READ, &conn.ids)
+        if !self.skip_acl && acl != AclId::OPEN && !permits(self.pin.acl(acl), perms::READ, conn.auth.ids())
         {
             return;
         }

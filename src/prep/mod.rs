@@ -13,7 +13,7 @@ mod operation;
 
 use smallvec::SmallVec;
 
-use crate::auth;
+use crate::auth::Schemes;
 use crate::tree::acl::Id;
 use crate::tree::{Applied, Change, DataTree};
 use crate::types::{Millis, SessionId, Zxid};
@@ -37,7 +37,7 @@ pub struct Options {
     /// Txns carry the tree's digest (`digest.enabled`).
     pub digest_enabled: bool,
     /// Which schemes there are.
-    pub schemes: auth::Settings,
+    pub schemes: Schemes,
 }
 
 /// A request as the pipeline hands it over.

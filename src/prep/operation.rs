@@ -1,7 +1,6 @@
 //! The single writes: decoded, checked in ZooKeeper's order, built, applied.
 
 use super::{Done, Prep, Request};
-use crate::auth;
 use crate::tree::acl::permits;
 use crate::tree::path;
 use crate::tree::znode::TTL_MAX_MS;
@@ -219,7 +218,7 @@ impl Prep {
         let parent_path = parent_of(wanted)?;
         self.scratch.acl.clear();
         let list = create.request.acl;
-        auth::fix_acl(&self.options.schemes, list, request.ids, &mut self.scratch.acl)?;
+        self.options.schemes.fix_acl(list, request.ids, &mut self.scratch.acl)?;
         let parent = tree.get(parent_path).ok_or(ErrorCode::NoNode)?;
         self.check_acl(tree, &parent, request, perms::CREATE)?;
         let path = &mut self.scratch.path;
@@ -287,7 +286,7 @@ impl Prep {
         let path = set.path.ok_or(ErrorCode::BadArguments)?;
         path::validate(path)?;
         self.scratch.acl.clear();
-        auth::fix_acl(&self.options.schemes, set.acl, request.ids, &mut self.scratch.acl)?;
+        self.options.schemes.fix_acl(set.acl, request.ids, &mut self.scratch.acl)?;
         let node = tree.get(path).ok_or(ErrorCode::NoNode)?;
         self.check_acl(tree, &node, request, perms::ADMIN)?;
         next_version(node.aversion(), set.version)

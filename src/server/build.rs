@@ -249,7 +249,7 @@ impl Build {
         Ok(())
     }
 
-    fn shard_settings(&self, schemes: &auth::Settings) -> shard::Settings {
+    fn shard_settings(&self, schemes: &Schemes) -> shard::Settings {
         shard::Settings {
             frame_bytes_max: self.config.jute_maxbuffer_bytes,
             skip_acl: self.config.skip_acl,
@@ -259,7 +259,7 @@ impl Build {
         }
     }
 
-    fn prep_options(&self, schemes: auth::Settings) -> prep::Options {
+    fn prep_options(&self, schemes: Schemes) -> prep::Options {
         prep::Options {
             extended_types: self.config.extended_types,
             enforce_quota: self.config.enforce_quota,

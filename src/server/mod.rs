@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::auth;
+use crate::auth::Schemes;
 use crate::config::Config;
 use crate::limits;
 use crate::net::driver::{Driver, Waker};
