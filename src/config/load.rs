@@ -43,6 +43,16 @@ impl Source {
     }
 }
 
+/// `--set` pairs of a `SERVER_JVMFLAGS` or `JVMFLAGS`: its `-Dkey=value` words, split at blanks as
+/// `zkServer.sh` does; other words tune a JVM.
+pub fn sets_of_jvm_flags(flags: &str) -> Vec<(String, String)> {
+    let definitions = flags.split_whitespace().filter_map(|word| word.strip_prefix("-D"));
+    definitions
+        .map(|definition| definition.split_once('=').unwrap_or((definition, "")))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// [`load_source`] of a file, or of nothing.
 pub fn load(
     file: Option<&Path>,
@@ -233,7 +243,7 @@ impl Loading {
                 | Kind::YesNo { .. }
                 | Kind::Text { .. }
                 | Kind::Elsewhere
-                | Kind::Always
+                | Kind::Silent
                 | Kind::Later { .. } => {}
             }
         }
@@ -253,7 +263,7 @@ impl Loading {
     fn check_directories(&mut self) -> Result<(), ConfigError> {
         if self.config.data_dir.as_os_str().is_empty() {
             if self.source != Source::Defaults {
-                return Err(failure(format!("{}: dataDir is not set", self.file)));
+                return Err(self.whole("dataDir is not set"));
             }
             self.config.data_dir = PathBuf::from("./data");
         }
@@ -305,6 +315,10 @@ impl Loading {
                 self.notice(Level::Warn, text);
             }
             self.config.autopurge.retain = 3;
+        }
+        if self.config.readonly_mode {
+            // As Java does: a client looks for a read-write server by this word.
+            self.config.four_letter_words.add("isro");
         }
         let extra = self.given.contains_key("jute.maxbuffer.extrasize");
         let extra =
@@ -404,10 +418,7 @@ impl Loading {
                 ("syncLimit", limits.sync_limit_ticks.is_none()),
             ] {
                 if missing {
-                    return Err(failure(format!(
-                        "{}: {name} is not set (an ensemble needs it)",
-                        self.file
-                    )));
+                    return Err(self.whole(&format!("{name} is not set (an ensemble needs it)")));
                 }
             }
         }
@@ -483,11 +494,10 @@ impl Loading {
                 let of_file = self.resolve(&host, port, "clientPortAddress")?;
                 let of_line = self.resolve(&client.host, client.port, &format!("server.{sid}"))?;
                 if of_file != of_line {
-                    return Err(failure(format!(
-                        "{}: client address for this server (id = {sid}) in static config file is \
+                    return Err(self.whole(&format!(
+                        "client address for this server (id = {sid}) in static config file is \
                          {of_file} is different from client address found in dynamic file: \
-                         {of_line}",
-                        self.file
+                         {of_line}"
                     )));
                 }
                 of_line
@@ -610,6 +620,8 @@ impl Loading {
             let text = format!("{count} server.N lines ({from})");
             asked.entry(Feature::Quorum).or_default().insert(0, text);
         }
+        self.check_providers();
+        self.check_admin();
         for feature in Feature::ALL {
             if let Some(keys) = asked.get(&feature) {
                 let mut text = format!(
@@ -626,6 +638,35 @@ impl Loading {
         Ok(())
     }
 
+    /// A scheme of someone's own class adds identities and takes nothing away: without it nobody
+    /// gets further than before.
+    fn check_providers(&mut self) {
+        let given: Vec<Given> = self.given.values().cloned().collect();
+        for given in given.iter().filter(|given| given.key.name == "authProvider.*") {
+            let known = ["Digest", "IP", "Ensemble", "X509", "SASL"];
+            let class = table::class(&given.value).strip_suffix("AuthenticationProvider");
+            if !class.is_some_and(|class| known.contains(&class)) {
+                let text = format!(
+                    "{}: a class of your own cannot be loaded, the server starts without it",
+                    self.place_and_value(given)
+                );
+                self.notice(Level::Error, text);
+            }
+        }
+    }
+
+    /// An admin server that was to ask for TLS must not answer without.
+    fn check_admin(&mut self) {
+        for name in ["admin.forceHttps", "admin.needClientAuth"] {
+            let on = |given: &Given| keys::parse_bool(&given.value) == Some(true);
+            if self.config.admin.enabled && self.given.get(name).is_some_and(on) {
+                self.config.admin.enabled = false;
+                let text = format!("{name} needs TLS: the admin server is not started");
+                self.notice(Level::Error, text);
+            }
+        }
+    }
+
     fn asks_for(&self, given: &Given) -> Option<Feature> {
         match given.key.kind {
             Kind::Later { feature, off } => {
@@ -633,13 +674,13 @@ impl Loading {
             }
             Kind::Elsewhere => match given.key.name {
                 "secureClientPort" if given.value != "0" => Some(Feature::Tls),
-                "enforce.auth.schemes" => Some(Feature::Sasl),
                 "authProvider.*" => match table::class(&given.value) {
                     "DigestAuthenticationProvider"
                     | "IPAuthenticationProvider"
                     | "EnsembleAuthenticationProvider" => None,
                     "X509AuthenticationProvider" => Some(Feature::Tls),
-                    _ => Some(Feature::Sasl),
+                    "SASLAuthenticationProvider" => Some(Feature::Sasl),
+                    _ => None,
                 },
                 _ => None,
             },
@@ -651,7 +692,7 @@ impl Loading {
             | Kind::YesNo { .. }
             | Kind::Text { .. }
             | Kind::Jvm
-            | Kind::Always => None,
+            | Kind::Silent => None,
         }
     }
 
@@ -696,7 +737,13 @@ impl Loading {
     // --- messages ------------------------------------------------------------------------------
 
     fn notice(&mut self, level: Level, text: String) {
-        self.notices.push(Notice { level, text });
+        self.notices.push(Notice { level, text: one_line(text) });
+    }
+
+    /// An error of the sources as a whole.
+    fn whole(&self, reason: &str) -> ConfigError {
+        let file = if self.file.is_empty() { "config" } else { &self.file };
+        failure(format!("{file}: {reason}"))
     }
 
     /// `zoo.cfg:12`, `--set`, `argument 3`.
@@ -722,9 +769,11 @@ impl Loading {
         match lines.iter().find(|given| bare(&given.name) == error.key) {
             Some(given) => self.wrong(given, &error.reason),
             None => {
-                let from =
-                    if self.dynamic_file.is_empty() { &self.file } else { &self.dynamic_file };
-                failure(format!("{from}: {}", error.reason))
+                if self.dynamic_file.is_empty() {
+                    self.whole(&error.reason)
+                } else {
+                    failure(format!("{}: {}", self.dynamic_file, error.reason))
+                }
             }
         }
     }
@@ -750,5 +799,16 @@ fn read(path: &Path, shown: &str) -> Result<Vec<u8>, ConfigError> {
 }
 
 fn failure(text: String) -> ConfigError {
-    ConfigError { text, exit_code: 2 }
+    ConfigError { text: one_line(text), exit_code: 2 }
+}
+
+/// Escapes what would break a message into lines: an escape in the file can put anything into a
+/// value.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escaped =
+        |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }

@@ -15,7 +15,7 @@ mod table;
 mod tests;
 
 pub use keys::{describe, known_keys};
-pub use load::{Source, load, load_source};
+pub use load::{Source, load, load_source, sets_of_jvm_flags};
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -417,6 +417,10 @@ impl FourLetterWords {
     pub fn parse(list: &str) -> Self {
         let words = || list.split(',').map(str::trim).filter(|word| !word.is_empty());
         Self { all: words().any(|word| word == "*"), words: words().map(str::to_owned).collect() }
+    }
+
+    fn add(&mut self, word: &str) {
+        self.words.push(word.to_owned());
     }
 
     /// Whether a word is answered.

@@ -55,8 +55,8 @@ const fn jvm(name: &'static str) -> Key {
     Key::new(name, Kind::Jvm, "Tunes the Java server only; accepted and ignored.")
 }
 
-const fn always(name: &'static str, doc: &'static str) -> Key {
-    Key::new(name, Kind::Always, doc)
+const fn silent(name: &'static str, doc: &'static str) -> Key {
+    Key::new(name, Kind::Silent, doc)
 }
 
 /// A count whose zero or negative values mean "none".
@@ -793,25 +793,25 @@ const QUORUM: &[Key] = &[
     later("oraclePath", Feature::Quorum, "Tie-breaker file of a two-server ensemble."),
     Key::new(
         "db.autocreate",
-        Kind::Always,
+        Kind::Silent,
         "Whether a member without data may vote; a standalone server starts empty.",
     ),
-    always("multiAddress.*", "How the best of several addresses is chosen; ensembles only."),
-    always("leader.*", "Bounds of a leader; no effect on one server."),
-    always("learner.*", "Tuning of a learner; no effect on one server."),
-    always("follower.*", "Tuning of a follower; no effect on one server."),
-    always("observer.*", "Tuning of an observer; no effect on one server."),
-    always("observerMaster.*", "Tuning of a follower with observers; no effect on one server."),
-    always("fastleader.*", "Timing of elections; no effect on one server."),
-    always("quorumCnxnTimeoutMs", "Timeout of election links; no effect on one server."),
-    always("leaderConnectDelayDuringRetryMs", "Pause of a learner; no effect on one server."),
-    always("tcpKeepAlive", "Keepalive on election links; no effect on one server."),
-    always("commitLogCount", "Txns kept for learners; no effect on one server."),
-    always("snapshotSizeFactor", "When a learner gets a snapshot; no effect on one server."),
-    always("maxConcurrentSnapSyncs", "Snapshots sent at a time; no effect on one server."),
-    always("maxConcurrentDiffSyncs", "Log tails sent at a time; no effect on one server."),
-    always("maxTimeToWaitForEpoch", "Patience of a new leader; no effect on one server."),
-    always("messageTracker.*", "Memory of quorum packets; no effect on one server."),
+    silent("multiAddress.*", "How the best of several addresses is chosen; ensembles only."),
+    silent("leader.*", "Bounds of a leader; no effect on one server."),
+    silent("learner.*", "Tuning of a learner; no effect on one server."),
+    silent("follower.*", "Tuning of a follower; no effect on one server."),
+    silent("observer.*", "Tuning of an observer; no effect on one server."),
+    silent("observerMaster.*", "Tuning of a follower with observers; no effect on one server."),
+    silent("fastleader.*", "Timing of elections; no effect on one server."),
+    silent("quorumCnxnTimeoutMs", "Timeout of election links; no effect on one server."),
+    silent("leaderConnectDelayDuringRetryMs", "Pause of a learner; no effect on one server."),
+    silent("tcpKeepAlive", "Keepalive on election links; no effect on one server."),
+    silent("commitLogCount", "Txns kept for learners; no effect on one server."),
+    silent("snapshotSizeFactor", "When a learner gets a snapshot; no effect on one server."),
+    silent("maxConcurrentSnapSyncs", "Snapshots sent at a time; no effect on one server."),
+    silent("maxConcurrentDiffSyncs", "Log tails sent at a time; no effect on one server."),
+    silent("maxTimeToWaitForEpoch", "Patience of a new leader; no effect on one server."),
+    silent("messageTracker.*", "Memory of quorum packets; no effect on one server."),
 ];
 
 const LATER: &[Key] = &[
@@ -825,9 +825,17 @@ const LATER: &[Key] = &[
     later_flag("sslQuorumReloadCertFiles", Feature::Tls, "Reloading of peer certificates."),
     later_flag("client.certReload", Feature::Tls, "Reloading of client certificates."),
     later("X509AuthenticationProvider.*", Feature::Tls, "The super user's certificate."),
-    later_flag("admin.forceHttps", Feature::Tls, "HTTPS only on the admin server."),
+    later_flag(
+        "admin.forceHttps",
+        Feature::Tls,
+        "HTTPS only on the admin server, which is therefore not started.",
+    ),
     later_flag("admin.portUnification", Feature::Tls, "HTTP and HTTPS on the admin server."),
-    later_flag("admin.needClientAuth", Feature::Tls, "Client certificates on the admin server."),
+    later_flag(
+        "admin.needClientAuth",
+        Feature::Tls,
+        "Client certificates on the admin server, which is therefore not started.",
+    ),
     Key::new(
         "authProvider.*",
         Kind::Elsewhere,
@@ -847,15 +855,15 @@ const LATER: &[Key] = &[
     later_flag("quorum.auth.enableSasl", Feature::Sasl, "SASL between peers."),
     later_flag("quorum.auth.serverRequireSasl", Feature::Sasl, "Peers must log in."),
     later_flag("quorum.auth.learnerRequireSasl", Feature::Sasl, "Learners must log in."),
-    always("quorum.auth.*", "Names for SASL between peers; nothing without enableSasl."),
-    always(
+    silent("quorum.auth.*", "Names for SASL between peers; nothing without enableSasl."),
+    silent(
         "IPAuthenticationProvider.*",
         "Client addresses from HTTP headers, on the admin server.",
     ),
     later_flag("audit.enable", Feature::Audit, "One line for each write."),
-    always("audit.impl.class", "Where audit lines go; nothing without audit.enable."),
+    silent("audit.impl.class", "Where audit lines go; nothing without audit.enable."),
     later_flag("pathStats.enabled", Feature::PathStats, "The busiest paths."),
-    always("pathStats.*", "Tuning of path statistics; nothing without pathStats.enabled."),
+    silent("pathStats.*", "Tuning of path statistics; nothing without pathStats.enabled."),
 ];
 
 const IGNORED: &[Key] = &[
