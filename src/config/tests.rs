@@ -533,12 +533,11 @@ fn secrets_stay_out_of_everything_that_is_shown() {
         ("DigestAuthenticationProvider.superDigest", "super:hush3"),
         ("DigestAuthenticationProvider.superDigest", "super:hush4"),
     ];
-    let (mut config, notices) = load_with(text.as_bytes(), &sets, &[]).unwrap();
+    let (config, notices) = load_with(text.as_bytes(), &sets, &[]).unwrap();
     assert_eq!(config.digest_auth.super_digest.as_deref(), Some("super:hush"));
     let masked = config.effective.iter().filter(|(_, value)| value == "***").count();
     assert_eq!(masked, 3);
-    assert_eq!(config.config_text, text);
-    config.config_text.clear();
+    assert!(config.config_text.starts_with("dataDir=/d\nclientPort=2181\n"));
     let shown = format!("{notices:?} {config:?}");
     assert!(!shown.contains("hush"), "{shown}");
 }
