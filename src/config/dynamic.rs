@@ -329,3 +329,158 @@ impl fmt::Display for Bracketed<'_> {
         if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(self.0) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<Members, MemberError> {
+        Members::parse(text.lines().filter_map(|line| line.split_once('=')), false)
+    }
+
+    fn reason(text: &str) -> String {
+        parse(text).unwrap_err().reason
+    }
+
+    #[test]
+    fn accepted_server_lines_in_their_normal_form() {
+        for (value, normal) in [
+            ("10.0.0.1:2888:3888", "10.0.0.1:2888:3888:participant"),
+            ("10.0.0.1:2888:3888:observer", "10.0.0.1:2888:3888:observer"),
+            ("h:2888:3888:OBSERVER", "h:2888:3888:observer"),
+            ("h:2888:3888;2181", "h:2888:3888:participant;0.0.0.0:2181"),
+            ("h:2888:3888 ; 2181", "h:2888:3888:participant;0.0.0.0:2181"),
+            ("h:1:2:participant;10.0.0.1:2181", "h:1:2:participant;10.0.0.1:2181"),
+            ("h:2888:3888;[::]:2181", "h:2888:3888:participant;[::]:2181"),
+            ("[::1]:2888:3888", "[::1]:2888:3888:participant"),
+            ("0.0.0.0:2888:3888", "0.0.0.0:2888:3888:participant"),
+        ] {
+            let members = parse(&format!("server.0={value}")).unwrap();
+            assert_eq!(members.lines(), [format!("server.0={normal}")], "{value}");
+            assert_eq!(parse(&members.lines()[0]).unwrap(), members, "{value}");
+        }
+    }
+
+    #[test]
+    fn refused_server_lines_say_what_java_says() {
+        let form = " does not have the form server_config or server_config;client_config";
+        for (line, cause) in [
+            ("server.1=h:2888", form),
+            ("server.1=h", form),
+            ("server.1=", form),
+            ("server.1=h:2888:3888:participant:x", form),
+            ("server.1=h:2888:3888;2181;2182", form),
+            ("server.1=h:2888:3888;a:b:1", form),
+            ("server.1=::1:2888:3888", form),
+            ("server.1=[::1:2888:3888", form),
+            ("server.1=127.0.0.1:x:3888", "Address unresolved: 127.0.0.1:x"),
+            ("server.1=h:2888:70000", "Address unresolved: h:70000"),
+            ("server.1=h:2888:3888;", "Address unresolved: 0.0.0.0:"),
+            ("server.1=h:2888:3888:foo", "Unrecognised peertype: foo"),
+            (
+                "server.3=h:3888:3888",
+                "Client and election port must be different! Please update the configuration \
+                 file on server.3",
+            ),
+            (
+                "server.3=a:2888:3888|b:2889:3889",
+                "Multiple address feature is disabled, but multiple addresses were specified for \
+                 sid 3",
+            ),
+            ("server.x=h:2888:3888", "For input string: \"x\""),
+            ("weight.1=heavy", "For input string: \"heavy\""),
+            ("tickTime=1", "Unrecognised parameter: tickTime"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.reason.contains(cause), "{line}: {}", error.reason);
+            assert_eq!(Some(error.key.as_str()), line.split('=').next());
+        }
+    }
+
+    #[test]
+    fn several_addresses_need_their_switch() {
+        let line = ("server.1", "a:2888:3888|[::1]:2889:3889:observer;2181");
+        let members = Members::parse([line], true).unwrap();
+        let normal = "server.1=a:2888:3888|[::1]:2889:3889:observer;0.0.0.0:2181";
+        assert_eq!(members.lines(), [normal]);
+    }
+
+    #[test]
+    fn groups_hold_every_voter_once() {
+        let servers = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2:observer\n";
+        let members = parse(&format!("{servers}group.1=1:2\nweight.2=5\nweight.9=7")).unwrap();
+        assert_eq!((members.weight(1), members.weight(2)), (1, 5));
+        assert_eq!(members.groups[&1], [1, 2]);
+        assert_eq!(reason(&format!("{servers}group.1=1")), "Server 2is not in a group");
+        assert_eq!(
+            reason(&format!("{servers}group.1=1:2\ngroup.2=2")),
+            "Server 2is in multiple groups"
+        );
+        assert_eq!(reason(&format!("{servers}weight.1=2")), "Server 1is not in a group");
+    }
+
+    #[test]
+    fn size_rules() {
+        let members = |voters: usize, observers: usize| {
+            let line = |n: usize| format!("server.{n}=h:1:2");
+            let mut lines: Vec<String> = (0..voters).map(line).collect();
+            lines.extend((0..observers).map(|n| line(100 + n) + ":observer"));
+            parse(&lines.join("\n")).unwrap()
+        };
+        for (voters, observers, standalone, expected) in [
+            (0, 0, true, Ok(Shape::Standalone)),
+            (0, 2, true, Err("Observers w/o participants is an invalid configuration")),
+            (1, 0, true, Ok(Shape::OnlyOne)),
+            (1, 0, false, Ok(Shape::Fragile)),
+            (1, 1, true, Err("Observers w/o quorum is an invalid configuration")),
+            (
+                0,
+                0,
+                false,
+                Err("standaloneEnabled = false then number of participants should be >0"),
+            ),
+            (2, 0, true, Ok(Shape::Fragile)),
+            (3, 1, true, Ok(Shape::Ensemble)),
+            (4, 0, true, Ok(Shape::Even)),
+            (5, 0, false, Ok(Shape::Ensemble)),
+        ] {
+            let shape = members(voters, observers).shape(standalone);
+            assert_eq!(shape, expected, "{voters} {observers} {standalone}");
+        }
+    }
+
+    #[test]
+    fn a_dynamic_file_s_name_has_its_version() {
+        for (name, version) in [
+            ("zoo.cfg.dynamic.100000000", 0x1_0000_0000),
+            ("zoo.cfg.dynamic", 0),
+            ("zoo.cfg.dynamic.next", 0),
+            ("dynamic", 0),
+        ] {
+            assert_eq!(version_of(name), version, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_parses_back_or_fails(value in "[0-9ah:;|\\[\\] .-]{0,40}") {
+            if let Ok(members) = Members::parse([("server.7", value.as_str())], true) {
+                prop_assert_eq!(parse_multi(&members.lines().join("\n")), Ok(members));
+            }
+        }
+
+        #[test]
+        fn servers_come_back(
+            host in "[a-z][a-z0-9.]{0,9}", quorum: u16, election: u16, client: u16
+        ) {
+            prop_assume!(quorum != election);
+            let line = format!("server.3={host}:{quorum}:{election}:observer;{host}:{client}");
+            prop_assert_eq!(parse(&line).unwrap().lines(), [line]);
+        }
+    }
+
+    fn parse_multi(text: &str) -> Result<Members, MemberError> {
+        Members::parse(text.lines().filter_map(|line| line.split_once('=')), true)
+    }
+}

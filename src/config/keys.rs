@@ -43,8 +43,8 @@ pub(super) enum Kind {
     Elsewhere,
     /// Means nothing outside a JVM.
     Jvm,
-    /// Effective anyway: this server has no other way of working.
-    Always,
+    /// Known, and without effect on one server: not worth a word.
+    Silent,
     /// Part of a feature this version lacks; values in `off` ask for nothing.
     Later { feature: Feature, off: &'static [&'static str] },
 }
@@ -132,7 +132,7 @@ impl Key {
             Kind::Later { off: ["false"], .. } if parse_bool(value).is_none() => {
                 return Err(self.not_a_flag(value));
             }
-            Kind::Elsewhere | Kind::Jvm | Kind::Always | Kind::Later { .. } => {}
+            Kind::Elsewhere | Kind::Jvm | Kind::Silent | Kind::Later { .. } => {}
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ impl Key {
             Kind::Flag { .. } => ("true or false", None, None),
             Kind::YesNo { .. } => ("yes or no", None, None),
             Kind::Text { .. } | Kind::Elsewhere => ("text", None, None),
-            Kind::Jvm | Kind::Always => ("ignored", None, None),
+            Kind::Jvm | Kind::Silent => ("no effect", None, None),
             Kind::Later { .. } => ("not in this version", None, None),
         };
         let mut text = what.to_owned();

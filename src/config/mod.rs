@@ -3,19 +3,23 @@
 //! Thread: made by the starting thread, shared by reference afterwards. Invariants: every value is
 //! in the range its user needs, timeouts are resolved (no `-1` for "default" is left), and nothing
 //! that a key forbids is switched on silently: what cannot be honoured is a [`Notice`] or an error.
-//! Not here: the syntax of the file (`properties.rs`), the table of keys (`keys.rs`, `table.rs`),
-//! sources and checks (`load.rs`), member lines (`dynamic.rs`).
+//! Not here: the syntax of the file (`properties.rs`), the table of keys (`keys.rs`, `table.rs`,
+//! `absent.rs`), sources (`load.rs`), checks (`members.rs`, `features.rs`), member lines
+//! (`dynamic.rs`).
 
+mod absent;
 pub mod dynamic;
+mod features;
 mod keys;
 mod load;
+mod members;
 pub mod properties;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use keys::{describe, known_keys};
-pub use load::{Source, load, load_source};
+pub use load::{Source, load, load_source, sets_of_jvm_flags};
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -131,7 +135,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// What member lines say; kept, but a standalone server uses none of it.
     pub ensemble: Ensemble,
-    /// The file as read, for `initial_configuration`; empty without a file.
+    /// The file as read, for `initial_configuration`, but with secrets masked and lines ended by
+    /// LF; empty without a file.
     pub config_text: String,
     /// Keys that were set, under their names in zoo.cfg, secrets masked.
     pub effective: Vec<(String, String)>,
@@ -417,6 +422,10 @@ impl FourLetterWords {
     pub fn parse(list: &str) -> Self {
         let words = || list.split(',').map(str::trim).filter(|word| !word.is_empty());
         Self { all: words().any(|word| word == "*"), words: words().map(str::to_owned).collect() }
+    }
+
+    fn add(&mut self, word: &str) {
+        self.words.push(word.to_owned());
     }
 
     /// Whether a word is answered.

@@ -15,6 +15,8 @@ pub struct Entry {
     pub value: String,
     /// The line the key starts on, from 1.
     pub line: u32,
+    /// The line its last continuation ends on.
+    pub last_line: u32,
 }
 
 /// The only thing a properties file can have wrong: a `\u` without four hexadecimal digits.
@@ -38,41 +40,64 @@ impl fmt::Display for SyntaxError {
 /// letter outside ASCII names the directory that a Java server used.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, SyntaxError> {
     let mut entries = Vec::new();
-    for (line, text) in logical_lines(bytes) {
+    for Logical { line, last_line, text } in logical_lines(bytes) {
         let (key, value) = split(&text);
         entries.push(Entry {
             key: trim(unescape(key, line)?),
             value: trim(unescape(value, line)?),
             line,
+            last_line,
         });
     }
     Ok(entries)
 }
 
-/// Lines with continuations joined, comments and blank lines left out, escapes still in place.
-fn logical_lines(bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
+/// A line with its continuations joined, escapes still in place.
+struct Logical {
+    line: u32,
+    last_line: u32,
+    text: Vec<u8>,
+}
+
+/// All lines but comments and blank ones.
+fn logical_lines(bytes: &[u8]) -> Vec<Logical> {
     let mut lines = Vec::new();
-    let mut open: Option<(u32, Vec<u8>)> = None;
+    let mut open: Option<Logical> = None;
     for (number, natural) in (1..).zip(natural_lines(bytes)) {
         let start = natural.iter().position(|&b| !is_blank(b)).unwrap_or(natural.len());
         let text = &natural[start..];
-        let empty_so_far = open.as_ref().is_none_or(|(_, joined)| joined.is_empty());
+        let empty_so_far = open.as_ref().is_none_or(|logical| logical.text.is_empty());
         if empty_so_far && matches!(text.first(), None | Some(b'#' | b'!')) {
             continue;
         }
-        let (line, mut joined) = open.take().unwrap_or((number, Vec::new()));
+        let new = || Logical { line: number, last_line: number, text: Vec::new() };
+        let mut logical = open.take().unwrap_or_else(new);
+        logical.last_line = number;
         let backslashes = text.iter().rev().take_while(|&&b| b == b'\\').count();
         if backslashes % 2 == 1 {
-            joined.extend_from_slice(&text[..text.len() - 1]);
-            open = Some((line, joined));
+            logical.text.extend_from_slice(&text[..text.len() - 1]);
+            open = Some(logical);
         } else {
-            joined.extend_from_slice(text);
-            lines.push((line, joined));
+            logical.text.extend_from_slice(text);
+            lines.push(logical);
         }
     }
     // A backslash at the very end of the file continues into nothing.
-    lines.extend(open.filter(|(_, joined)| !joined.is_empty()));
+    lines.extend(open.filter(|logical| !logical.text.is_empty()));
     lines
+}
+
+/// The text of a file in which entries that `secret` names by key show `***` for a value.
+pub fn masked(bytes: &[u8], entries: &[Entry], secret: impl Fn(&str) -> bool) -> String {
+    let mut lines: Vec<String> = natural_lines(bytes)
+        .iter()
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    for entry in entries.iter().rev().filter(|entry| secret(&entry.key)) {
+        let (first, last) = (entry.line as usize - 1, entry.last_line as usize);
+        lines.splice(first..last, [format!("{}=***", entry.key)]);
+    }
+    lines.join("\n")
 }
 
 /// Splits at LF, CR or CR LF.
@@ -196,6 +221,13 @@ mod tests {
     fn bytes_above_ascii_are_latin_1() {
         assert_eq!(parse(b"a=\xe9").unwrap()[0].value, "\u{e9}");
         assert_eq!(shown("a=é"), ["1 a|\u{c3}\u{a9}"]);
+    }
+
+    #[test]
+    fn masking_takes_continuations_too() {
+        let text = b"# c\na=1\npass = x\\\n  y\\\n z\nb=2\r\npass=w";
+        let masked = masked(text, &parse(text).unwrap(), |key| key == "pass");
+        assert_eq!(masked, "# c\na=1\npass=***\nb=2\npass=***");
     }
 
     #[test]
