@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::{Latency, SessionFacts};
 use crate::auth::Auth;
+use crate::session::Heard;
 use crate::types::{ConnId, Millis, Now, SessionId};
 use crate::wire::codes::OpCode;
 use crate::wire::frame::FrameReader;
@@ -47,7 +46,7 @@ pub(super) struct Conn {
     pub(super) frames: FrameReader,
     pub(super) session: SessionId,
     pub(super) timeout_ms: i32,
-    pub(super) heard_ms: Option<Arc<AtomicI64>>,
+    pub(super) heard: Option<Heard>,
     pub(super) auth: Auth,
     /// The client sent the readOnly byte, so it gets one back.
     pub(super) with_read_only: bool,
@@ -89,7 +88,7 @@ impl Conn {
             frames: FrameReader::default(),
             session: SessionId(0),
             timeout_ms: 0,
-            heard_ms: None,
+            heard: None,
             auth: Auth::new(peer.ip()),
             with_read_only: false,
             out: Vec::new(),
@@ -106,8 +105,8 @@ impl Conn {
 
     /// The session was heard of: any valid request keeps it alive.
     pub(super) fn touch(&self, now: Now) {
-        if let Some(heard_ms) = &self.heard_ms {
-            heard_ms.store(now.mono_ms, Ordering::Relaxed);
+        if let Some(heard) = &self.heard {
+            heard.touch(now.mono_ms);
         }
     }
 

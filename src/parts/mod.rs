@@ -12,8 +12,8 @@ mod reads;
 pub mod shard;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
+use crate::session::Heard;
 use crate::tree::acl::Id;
 use crate::types::{ConnId, ConnRef, Millis, SessionId, Zxid};
 use crate::wire::codes::OpCode;
@@ -248,6 +248,6 @@ pub struct Attached {
     pub timeout_ms: i32,
     /// For the client.
     pub passwd: [u8; 16],
-    /// The shard stores here when it heard of the session, in monotonic ms.
-    pub heard_ms: Arc<AtomicI64>,
+    /// The shard notes here when it heard of the session.
+    pub heard: Heard,
 }

@@ -22,11 +22,11 @@ use super::{
 };
 use crate::limits;
 use crate::prep::{Output, Prep, Prepared, begin_frame, finish_frame};
-use crate::session::{Expiry, SessionTable, attach, password};
-use crate::storage::log::{begin_record, end_record};
+use crate::session::{SessionIds, SessionTable, Standing, negotiate, password};
+use crate::storage::log::{RecordMark, begin_record, drop_record, end_record};
 use crate::sys::broadcast;
 use crate::tree::{Change, DataTree, View};
-use crate::types::{ConnRef, Millis, Now, SessionId, Zxid};
+use crate::types::{ConnRef, Millis, Now, SessionId, Set, Zxid};
 use crate::wire::client::{Field, PathOnly, decode};
 use crate::wire::codes::{ErrorCode, OpCode};
 use crate::wire::jute::Write as _;
@@ -34,6 +34,10 @@ use crate::wire::jute::Write as _;
 /// Settings of the writing side.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Bounds of the negotiated session timeout.
+    pub min_timeout_ms: i32,
+    /// See above.
+    pub max_timeout_ms: i32,
     /// Txns after which a snapshot is due (`snapCount`).
     pub snap_count: u64,
     /// Log bytes after which one is due (`snapSizeLimitInKb`); `None` for never.
@@ -207,8 +211,9 @@ pub struct Pipeline {
     container_due_ms: Millis,
     containers: VecDeque<Vec<u8>>,
     container_next_ms: Millis,
-    /// Sessions whose time is up but whose shard may have bytes of them.
-    expiring: Vec<Expiry>,
+    ids: SessionIds,
+    /// Kept for its capacity.
+    expired: Vec<SessionId>,
     refusing: Option<String>,
     now: Now,
 }
@@ -241,8 +246,10 @@ pub struct Outbox {
 pub struct Start {
     /// The recovered tree.
     pub tree: DataTree,
-    /// The recovered sessions.
+    /// The recovered sessions, their timers started.
     pub sessions: SessionTable,
+    /// Gives ids that no earlier session had.
+    pub ids: SessionIds,
     /// Txns logged since the newest snapshot.
     pub txns_since_snapshot: u64,
     /// Size of the newest snapshot file.
@@ -293,7 +300,8 @@ impl Pipeline {
             container_due_ms: 0,
             containers: VecDeque::new(),
             container_next_ms: 0,
-            expiring: Vec::new(),
+            ids: start.ids,
+            expired: Vec::new(),
             refusing: None,
             now: Now::default(),
             tree: start.tree,
@@ -317,7 +325,7 @@ impl Pipeline {
         self.sync(out);
         self.publish(out);
         self.start_snapshot(out);
-        self.tree.collect(limits::COLLECT_VERSIONS_MAX);
+        self.tree.collect(self.tree.min_visible(), limits::COLLECT_VERSIONS_MAX);
         out.next_ns = self.next_ns();
     }
 
@@ -360,8 +368,8 @@ impl Pipeline {
 
     fn on_request(&mut self, request: Request, out: &mut Outbox) {
         match request {
-            Request::Write(write) => self.on_write(*write, out),
-            Request::Connect(connect) => self.on_connect(*connect, out),
+            Request::Write(write) => self.on_write(*write),
+            Request::Connect(connect) => self.on_connect(*connect),
             Request::Ephemerals { from, session, xid, frame } => {
                 self.on_ephemerals(from, session, xid, frame);
             }
@@ -373,27 +381,25 @@ impl Pipeline {
 
     // ---- requests ---------------------------------------------------------------------------
 
-    fn on_write(&mut self, write: Write, out: &mut Outbox) {
+    fn on_write(&mut self, write: Write) {
         let Write { from, session, xid, kind, mut frame, ids } = write;
-        let Some(state) = self.sessions.get(session) else {
-            return self.close_unanswered(from, frame);
-        };
-        let closing = state.closing;
-        if kind == OpCode::CloseSession && self.refusing.is_none() {
-            // No check: any connection of the session may end it, also one it has moved away from.
-            if closing {
-                return self.close_unanswered(from, frame);
-            }
-            return self.close_session(session, xid, Some((from, frame)));
-        }
-        if state.owner != Some(from) {
-            // Moved: ZooKeeper closes the connection without a word.
-            return self.close_unanswered(from, frame);
-        }
         if self.refusing.is_some() {
             // There is no code for it: the client tries again, or another server.
             return self.close_unanswered(from, frame);
         }
+        let standing = self.sessions.standing(session, from);
+        if kind == OpCode::CloseSession && matches!(standing, Standing::Live | Standing::Moved) {
+            // No check: any connection of the session may end it, also one it has moved away from.
+            return self.close_session(session, xid, Some((from, frame)));
+        }
+        let closing = match standing {
+            Standing::Live => false,
+            Standing::Closing if kind != OpCode::CloseSession => true,
+            // ZooKeeper closes the connection without a word.
+            Standing::Unknown | Standing::Moved | Standing::Closing => {
+                return self.close_unanswered(from, frame);
+            }
+        };
         let request = crate::prep::Request {
             session,
             cxid: xid,
@@ -419,11 +425,10 @@ impl Pipeline {
         self.spare = body;
         let reply = Delivery::Reply { bytes: frame, close: false };
         self.seal(start, &prepared, Effects::Deliver(from, reply));
-        let _ = out;
     }
 
     /// Ends the record that began at `start` and queues what its publication brings.
-    fn seal(&mut self, start: usize, prepared: &Prepared, effects: Effects) {
+    fn seal(&mut self, start: RecordMark, prepared: &Prepared, effects: Effects) {
         if prepared.is_txn {
             end_record(&mut self.batch.bytes, start);
             if self.batch.records == 0 {
@@ -434,7 +439,7 @@ impl Pipeline {
             self.snapshot.txns += 1;
             self.figures.proposals.add(1);
         } else {
-            self.batch.bytes.truncate(start);
+            drop_record(&mut self.batch.bytes, start);
         }
         let changes = self.fresh_changes.len();
         self.changes.extend(self.fresh_changes.drain(..));
@@ -454,15 +459,15 @@ impl Pipeline {
         self.queue(Effects::Deliver(from, Delivery::Reply { bytes: frame, close: true }));
     }
 
-    fn on_connect(&mut self, connect: Connect, _out: &mut Outbox) {
+    fn on_connect(&mut self, connect: Connect) {
         let Connect { from, session, passwd, timeout_ms } = connect;
-        let timeout_ms = self.sessions.negotiate(timeout_ms);
+        let timeout_ms = negotiate(timeout_ms, self.settings.min_timeout_ms, self.settings.max_timeout_ms);
         if session == SessionId(0) && self.refusing.is_some() {
             return self.queue(Effects::Deliver(from, Delivery::Drop));
         }
         if session == SessionId(0) {
-            let session = self.sessions.next_id();
-            let heard_ms = self.sessions.open(session, timeout_ms, Some(from), self.now.mono_ms);
+            let session = self.ids.next();
+            let heard = self.sessions.add(session, timeout_ms, Some(from), self.now.mono_ms);
             let start = begin_record(&mut self.batch.bytes);
             let mut output = Output {
                 log: &mut self.batch.bytes,
@@ -473,30 +478,32 @@ impl Pipeline {
             let zxid =
                 self.prep.create_session(&mut self.tree, session, timeout_ms, wall_ms, &mut output);
             let attached =
-                Attached { session, timeout_ms, passwd: password(session), heard_ms };
+                Attached { session, timeout_ms, passwd: password(session), heard };
             let prepared = Prepared { zxid, is_txn: true, error: None };
             let effects =
                 Effects::Opened(session, from, Delivery::Attached(Box::new(attached)));
             return self.seal(start, &prepared, effects);
         }
         // The password first: a stranger must not disconnect the rightful connection (J-9).
-        match attach(self.sessions.get(session), session, passwd.as_deref()) {
-            Ok(old) => {
-                self.figures.revalidations.add(1);
-                if let Some(old) = old.filter(|old| *old != from) {
-                    self.queue(Effects::Deliver(old, Delivery::Drop));
-                }
-                let heard_ms =
-                    self.sessions.reattach(session, timeout_ms, from, self.now.mono_ms);
-                let attached =
-                    Attached { session, timeout_ms, passwd: password(session), heard_ms };
-                self.queue(Effects::Deliver(from, Delivery::Attached(Box::new(attached))));
-            }
-            Err(why) => {
-                tracing::info!("Invalid session {session}, probably expired: {why}");
-                self.queue(Effects::Deliver(from, Delivery::Refused));
-            }
+        let passwd_is_right = passwd.as_deref() == Some(&password(session)[..]);
+        if !passwd_is_right {
+            tracing::warn!("Incorrect password from {from:?} for session {session}");
         }
+        let now_ms = self.now.mono_ms;
+        let attached = passwd_is_right
+            .then(|| self.sessions.attach(session, timeout_ms, from, now_ms))
+            .flatten();
+        let Some(attached) = attached else {
+            tracing::info!("Invalid session {session} for client, probably expired");
+            return self.queue(Effects::Deliver(from, Delivery::Refused));
+        };
+        self.figures.revalidations.add(1);
+        if let Some(old) = attached.displaced {
+            self.queue(Effects::Deliver(old, Delivery::Drop));
+        }
+        let passwd = password(session);
+        let attached = Attached { session, timeout_ms, passwd, heard: attached.heard };
+        self.queue(Effects::Deliver(from, Delivery::Attached(Box::new(attached))));
     }
 
     fn close_session(&mut self, session: SessionId, xid: i32, from: Option<(ConnRef, Vec<u8>)>) {
@@ -555,33 +562,21 @@ impl Pipeline {
         if self.refusing.is_some() {
             return;
         }
-        self.sessions.due(self.now.mono_ms, &mut self.expiring);
-        if self.expiring.is_empty() {
-            return;
-        }
-        for expiry in std::mem::take(&mut self.expiring) {
-            let Some(state) = self.sessions.get(expiry.session) else { continue };
-            if state.closing {
-                continue;
-            }
-            if let Some(owner) = state.owner {
-                if self.mesh.turn_began_ms(usize::from(owner.shard)) < expiry.due_ms {
-                    out.wake.push(owner.shard);
-                    self.expiring.push(expiry);
-                    continue;
-                }
-            }
-            if self.sessions.refile(expiry.session, self.now.mono_ms) {
-                continue;
-            }
-            let timeout_ms = state.timeout_ms;
-            tracing::info!(
-                "Expiring session {}, timeout of {timeout_ms}ms exceeded",
-                expiry.session
-            );
+        let mut expired = std::mem::take(&mut self.expired);
+        let mesh = &self.mesh;
+        let heard_until = |shard: u16| {
+            // Should it be asleep, it must look at its sockets first.
+            out.wake.push(shard);
+            mesh.turn_began_ms(usize::from(shard))
+        };
+        self.sessions.expire(self.now.mono_ms, heard_until, &mut expired);
+        for session in expired.drain(..) {
+            let timeout_ms = self.sessions.get(session).map_or(0, |state| state.timeout_ms);
+            tracing::info!("Expiring session {session}, timeout of {timeout_ms}ms exceeded");
             self.figures.expired.add(1);
-            self.close_session(expiry.session, 0, None);
+            self.close_session(session, 0, None);
         }
+        self.expired = expired;
     }
 
     /// Containers that lost their last child and TTL nodes whose time is over, at a bounded rate.
@@ -593,7 +588,7 @@ impl Pipeline {
         if now_ms >= self.container_due_ms {
             self.container_due_ms = now_ms + self.settings.container_check_ms.max(1);
             let never_used_ms = self.settings.container_never_used_ms;
-            self.containers = self.tree.expired_containers(self.now.wall_ms, never_used_ms).into();
+            self.containers = self.tree.expired_containers(self.now.wall_ms, never_used_ms).map(<[u8]>::to_vec).collect();
         }
         let pause_ms = 60_000 / self.settings.container_per_minute.clamp(1, 60_000).cast_signed();
         while now_ms >= self.container_next_ms
@@ -626,7 +621,7 @@ impl Pipeline {
 
     fn next_ns(&self) -> Option<u64> {
         let mut next_ms = self.container_due_ms;
-        if let Some(due_ms) = self.sessions.next_due_ms() {
+        if let Some(due_ms) = self.sessions.next_due() {
             next_ms = next_ms.min(due_ms);
         }
         if !self.containers.is_empty() {
@@ -759,8 +754,7 @@ impl Pipeline {
         match effects {
             Effects::None => {}
             Effects::Deliver(to, what) => self.deliver(zxid, to, what, out),
-            Effects::Opened(session, to, what) => {
-                self.sessions.committed(session);
+            Effects::Opened(_, to, what) => {
                 self.deliver(zxid, to, what, out);
             }
             Effects::Closed(session, reply, drop) => {
@@ -829,12 +823,27 @@ impl Pipeline {
         self.snapshot.log_bytes = 0;
         self.snapshot.due_txns = self.next_snapshot_due();
         let job = SnapshotJob {
-            sessions: self.sessions.committed_list(),
+            sessions: self.published_sessions(),
             digest: self.published_digest,
             view: self.tree.view(),
         };
         out.jobs.push(Job::Roll);
         out.jobs.push(Job::Snapshot(Box::new(job)));
+    }
+
+    /// Sessions as of the published zxid: those whose creation is still in flight do not count;
+    /// those whose end is still in flight are in the table yet.
+    fn published_sessions(&self) -> Vec<(SessionId, i32)> {
+        let pending: Set<SessionId> = self
+            .in_flight
+            .iter()
+            .filter_map(|entry| match &entry.effects {
+                Effects::Opened(session, ..) => Some(*session),
+                Effects::None | Effects::Deliver(..) | Effects::Closed(..) => None,
+            })
+            .collect();
+        let published = self.sessions.iter().filter(|(session, _)| !pending.contains(session));
+        published.map(|(session, state)| (session, state.timeout_ms)).collect()
     }
 
     // ---- four-letter words ------------------------------------------------------------------
@@ -846,8 +855,7 @@ impl Pipeline {
             facts.expiry = self
                 .sessions
                 .buckets()
-                .into_iter()
-                .map(|(due_ms, sessions)| (due_ms + to_wall_ms, sessions))
+                .map(|(due_ms, sessions)| (due_ms + to_wall_ms, sessions.to_vec()))
                 .collect();
             facts.ephemerals = self
                 .tree

@@ -13,7 +13,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::connection::{Conn, Pending, Phase};
 use super::figures::ShardFigures;
@@ -531,7 +530,7 @@ impl Inner {
             conn.phase = Phase::Live;
             conn.session = attached.session;
             conn.timeout_ms = attached.timeout_ms;
-            conn.heard_ms = Some(Arc::clone(&attached.heard_ms));
+            conn.heard = Some(attached.heard.clone());
             conn.touch(inner.now);
             connect_response(
                 &mut conn.out,
@@ -564,9 +563,10 @@ impl Inner {
                         asks: asks == self.reference(conn.id),
                         session: conn.session_facts(),
                         expires_wall_ms: self.now.wall_ms
-                            + conn.heard_ms.as_ref().map_or(0, |heard_ms| {
-                                heard_ms.load(Ordering::Relaxed) - self.now.mono_ms
-                            })
+                            + conn
+                                .heard
+                                .as_ref()
+                                .map_or(0, |heard| heard.last() - self.now.mono_ms)
                             + Millis::from(conn.timeout_ms),
                     });
                 }

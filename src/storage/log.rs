@@ -38,6 +38,11 @@ pub fn begin_record(out: &mut Vec<u8>) -> RecordMark {
     RecordMark { at }
 }
 
+/// Takes the record back: its payload will not be one.
+pub fn drop_record(out: &mut Vec<u8>, mark: RecordMark) {
+    out.truncate(mark.at);
+}
+
 /// The payload is everything behind the mark: fills in checksum and length, sets the end marker.
 ///
 /// # Panics
