@@ -147,6 +147,8 @@ pub trait Disk {
     fn list(&self, dir: Dir) -> io::Result<Vec<Entry>>;
     /// Opens a file for reading.
     fn open(&self, file: &FileName) -> io::Result<Box<dyn ReadFile + '_>>;
+    /// Whether logs have a directory of their own.
+    fn separate_logs(&self) -> bool;
     /// What an operator calls this file.
     fn path(&self, file: &FileName) -> PathBuf;
 }
@@ -387,11 +389,11 @@ impl RealDisk {
             Job::Remove(file) => ("remove", self.path(file)),
             Job::Close(file) => ("close", self.path(file)),
         };
-        let remedy = match err.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "; free space on that file system (old logs and snapshots: autopurge)"
-            }
-            _ => "",
+        let full = matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let remedy = if full {
+            "; free space on that file system (old logs and snapshots: autopurge)"
+        } else {
+            ""
         };
         io::Error::new(err.kind(), format!("cannot {verb} {}: {err}{remedy}", path.display()))
     }
@@ -423,14 +425,18 @@ impl Disk for RealDisk {
         Ok(entries)
     }
 
-    fn open(&self, file: &FileName) -> io::Result<Box<dyn ReadFile + '_>> {
-        let opened = open_for_reading(&self.path(file))?;
-        let len_bytes = opened.metadata()?.len();
-        Ok(Box::new(OpenRead { file: opened, len_bytes }))
+    fn separate_logs(&self) -> bool {
+        self.dirs.separate()
     }
 
     fn path(&self, file: &FileName) -> PathBuf {
         self.dirs.path(file.dir).join(&file.name)
+    }
+
+    fn open(&self, file: &FileName) -> io::Result<Box<dyn ReadFile + '_>> {
+        let opened = open_for_reading(&self.path(file))?;
+        let len_bytes = opened.metadata()?.len();
+        Ok(Box::new(OpenRead { file: opened, len_bytes }))
     }
 }
 

@@ -9,7 +9,9 @@
 pub mod disk;
 pub mod epochs;
 pub mod log;
+pub mod recovery;
 pub mod scan;
+pub mod snapshot;
 
 use std::fs::File;
 use std::io;
