@@ -24,7 +24,7 @@ pub enum Request {
     /// An ordered write of a live session.
     Write(Box<Write>),
     /// A first frame: a new session or the re-attachment of one.
-    Connect(Box<Connect>),
+    Connect(Connect),
     /// getEphemerals: the list is the pipeline's.
     Ephemerals {
         /// Who asks.
@@ -76,16 +76,14 @@ pub struct Write {
     pub ids: Arc<[Id]>,
 }
 
-/// A ConnectRequest that passed the shard's own checks.
-#[derive(Debug)]
+/// A ConnectRequest that passed the shard's own checks, the password among them.
+#[derive(Clone, Copy, Debug)]
 pub struct Connect {
     /// The connection that waits.
     pub from: ConnRef,
-    /// 0 for a new session.
-    pub session: SessionId,
-    /// Password as sent; `None` for null.
-    pub passwd: Option<Vec<u8>>,
-    /// Asked for, in ms.
+    /// `None` for a new session.
+    pub session: Option<SessionId>,
+    /// Negotiated, in ms.
     pub timeout_ms: i32,
 }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::limits;
 use crate::prep::{Output, Prep, Prepared, begin_frame, finish_frame};
-use crate::session::{SessionIds, SessionTable, Standing, negotiate, password};
+use crate::session::{SessionIds, SessionTable, Standing, password};
 use crate::storage::log::{RecordMark, begin_record, drop_record, end_record};
 use crate::sys::broadcast;
 use crate::tree::{Change, DataTree, View};
@@ -34,10 +34,6 @@ use crate::wire::jute::Write as _;
 /// Settings of the writing side.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Bounds of the negotiated session timeout.
-    pub min_timeout_ms: i32,
-    /// See above.
-    pub max_timeout_ms: i32,
     /// Txns after which a snapshot is due (`snapCount`).
     pub snap_count: u64,
     /// Log bytes after which one is due (`snapSizeLimitInKb`); `None` for never.
@@ -252,6 +248,8 @@ pub struct Start {
     pub ids: SessionIds,
     /// Txns logged since the newest snapshot.
     pub txns_since_snapshot: u64,
+    /// Bytes of their records.
+    pub log_bytes_since_snapshot: u64,
     /// Size of the newest snapshot file.
     pub snapshot_len_bytes: u64,
 }
@@ -294,6 +292,7 @@ impl Pipeline {
             published_digest,
             snapshot: SnapshotState {
                 txns: start.txns_since_snapshot,
+                log_bytes: start.log_bytes_since_snapshot,
                 last_len_bytes: start.snapshot_len_bytes,
                 ..SnapshotState::default()
             },
@@ -369,7 +368,7 @@ impl Pipeline {
     fn on_request(&mut self, request: Request, out: &mut Outbox) {
         match request {
             Request::Write(write) => self.on_write(*write),
-            Request::Connect(connect) => self.on_connect(*connect),
+            Request::Connect(connect) => self.on_connect(connect),
             Request::Ephemerals { from, session, xid, frame } => {
                 self.on_ephemerals(from, session, xid, frame);
             }
@@ -460,12 +459,11 @@ impl Pipeline {
     }
 
     fn on_connect(&mut self, connect: Connect) {
-        let Connect { from, session, passwd, timeout_ms } = connect;
-        let timeout_ms = negotiate(timeout_ms, self.settings.min_timeout_ms, self.settings.max_timeout_ms);
-        if session == SessionId(0) && self.refusing.is_some() {
-            return self.queue(Effects::Deliver(from, Delivery::Drop));
-        }
-        if session == SessionId(0) {
+        let Connect { from, session, timeout_ms } = connect;
+        let Some(session) = session else {
+            if self.refusing.is_some() {
+                return self.queue(Effects::Deliver(from, Delivery::Drop));
+            }
             let session = self.ids.next();
             let heard = self.sessions.add(session, timeout_ms, Some(from), self.now.mono_ms);
             let start = begin_record(&mut self.batch.bytes);
@@ -483,16 +481,8 @@ impl Pipeline {
             let effects =
                 Effects::Opened(session, from, Delivery::Attached(Box::new(attached)));
             return self.seal(start, &prepared, effects);
-        }
-        // The password first: a stranger must not disconnect the rightful connection (J-9).
-        let passwd_is_right = passwd.as_deref() == Some(&password(session)[..]);
-        if !passwd_is_right {
-            tracing::warn!("Incorrect password from {from:?} for session {session}");
-        }
-        let now_ms = self.now.mono_ms;
-        let attached = passwd_is_right
-            .then(|| self.sessions.attach(session, timeout_ms, from, now_ms))
-            .flatten();
+        };
+        let attached = self.sessions.attach(session, timeout_ms, from, self.now.mono_ms);
         let Some(attached) = attached else {
             tracing::info!("Invalid session {session} for client, probably expired");
             return self.queue(Effects::Deliver(from, Delivery::Refused));

@@ -25,6 +25,7 @@ use super::{
 use crate::auth::{Auth, AuthFailed, Schemes};
 use crate::limits;
 use crate::prep::{begin_frame, connect_response, finish_frame};
+use crate::session::{Admission, ConnectRules, Declined};
 use crate::sys::broadcast;
 use crate::tree::acl::permits;
 use crate::tree::{AclId, Change, Pin, TreeReader};
@@ -50,6 +51,10 @@ const POOL_BUFFER_BYTES_MAX: usize = 64 << 10;
 pub struct Settings {
     /// Longest frame accepted (`jute.maxbuffer`).
     pub frame_bytes_max: usize,
+    /// Bounds of the negotiated session timeout.
+    pub min_timeout_ms: i32,
+    /// See above.
+    pub max_timeout_ms: i32,
     /// No permission is checked (`skipACL`).
     pub skip_acl: bool,
     /// Which schemes there are.
@@ -439,16 +444,7 @@ impl Inner {
                 self.recycle(returned);
             }
             Delivery::Attached(attached) => self.on_attached(pin, id, &attached),
-            Delivery::Refused => self.with(id, |inner, conn| {
-                connect_response(
-                    &mut conn.out,
-                    SessionId(0),
-                    0,
-                    &[0; 16],
-                    conn.with_read_only,
-                );
-                inner.close(conn);
-            }),
+            Delivery::Refused => self.with(id, |inner, conn| inner.refuse(conn)),
             Delivery::Drop => self.with(id, |inner, conn| {
                 // The session is somebody else's, or nobody's: do not detach it.
                 conn.session = SessionId(0);
@@ -751,29 +747,51 @@ impl Inner {
         let mut reader = Reader::new(frame);
         let Ok(request) = ConnectRequest::decode(&mut reader) else { return self.close(conn) };
         conn.with_read_only = !reader.rest().is_empty();
-        // "Client ahead of us" compares with what the server has applied, not with this shard.
-        let applied = pin.published();
-        if request.last_zxid_seen > applied.to_wire() {
-            tracing::info!(
-                "Refusing session({:#x}) request for client {} as it has seen zxid {:#x} our last \
-                 zxid is {applied} client must try another server",
-                request.session_id,
-                conn.peer,
-                request.last_zxid_seen,
-            );
-            return self.close(conn);
-        }
+        let asks_read_only = reader.bool().unwrap_or(false);
+        let rules = ConnectRules {
+            read_only: false,
+            // "Client ahead of us" compares with what the server has applied, not with this shard.
+            last_applied: pin.published(),
+            min_timeout_ms: self.settings.min_timeout_ms,
+            max_timeout_ms: self.settings.max_timeout_ms,
+        };
+        let (session, timeout_ms) = match rules.admit(&request, asks_read_only) {
+            Admission::Create { timeout_ms } => (None, timeout_ms),
+            Admission::Attach { session, timeout_ms } => (Some(session), timeout_ms),
+            Admission::Refuse => {
+                let session = SessionId(request.session_id);
+                tracing::warn!("Incorrect password from {} for session {session}", conn.peer);
+                return self.refuse(conn);
+            }
+            Admission::Decline(Declined::ClientAhead(seen)) => {
+                tracing::info!(
+                    "Refusing session({:#x}) request for client {} as it has seen zxid {seen} our \
+                     last zxid is {} client must try another server",
+                    request.session_id,
+                    conn.peer,
+                    rules.last_applied,
+                );
+                return self.close(conn);
+            }
+            Admission::Decline(Declined::NotReadOnly) => {
+                tracing::info!(
+                    "Refusing session request for not-read-only client {}",
+                    conn.peer
+                );
+                return self.close(conn);
+            }
+        };
         conn.phase = Phase::Connecting;
         self.figures.connect_requests.add(1);
         self.fresh.retain(|id| *id != conn.id);
         let from = self.reference(conn.id);
-        let passwd = request.passwd.map(<[u8]>::to_vec);
-        self.request(Request::Connect(Box::new(Connect {
-            from,
-            session: SessionId(request.session_id),
-            passwd,
-            timeout_ms: request.timeout_ms,
-        })));
+        self.request(Request::Connect(Connect { from, session, timeout_ms }));
+    }
+
+    /// Tells the client that its session is over.
+    fn refuse(&mut self, conn: &mut Conn) {
+        connect_response(&mut conn.out, SessionId(0), 0, &[0; 16], conn.with_read_only);
+        self.close(conn);
     }
 
     fn on_write(&mut self, conn: &mut Conn, xid: i32, kind: OpCode, frame: &[u8]) {

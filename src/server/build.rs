@@ -1,6 +1,7 @@
 //! Puts a server's parts together and on their threads.
 
 use super::*;
+use crate::types::Millis;
 
 pub(super) struct Build {
     config: Arc<Config>,
@@ -9,7 +10,6 @@ pub(super) struct Build {
     clock: Clock,
     dirs: Dirs,
     addr: SocketAddr,
-    recovered: Option<Recovered>,
     pub(super) stage: Arc<AtomicU8>,
     pub(super) wakers: Vec<Waker>,
     pub(super) threads: Vec<JoinHandle<()>>,
@@ -38,7 +38,6 @@ impl Build {
         clock: Clock,
         dirs: Dirs,
         addr: SocketAddr,
-        recovered: Recovered,
     ) -> Self {
         Self {
             config: Arc::new(config),
@@ -47,7 +46,6 @@ impl Build {
             clock,
             dirs,
             addr,
-            recovered: Some(recovered),
             stage: Arc::new(AtomicU8::new(stage::RUNNING)),
             wakers: Vec::new(),
             threads: Vec::new(),
@@ -65,10 +63,13 @@ impl Build {
         }
     }
 
-    pub(super) fn threads(&mut self, listener: TcpListener) -> Result<(), StartError> {
+    pub(super) fn threads(
+        &mut self,
+        listener: TcpListener,
+        recovered: Recovered,
+    ) -> Result<(), StartError> {
         let (shards, pipeline_alone) = self.placement();
         let mesh = Arc::new(Mesh::new(shards));
-        let recovered = self.recovered.take().expect("built once");
         let (ring, readers) = broadcast::broadcast(limits::CHANGE_RING_MAX, shards);
         let figures: Vec<Arc<ShardFigures>> =
             (0..shards).map(|_| Arc::new(ShardFigures::default())).collect();
@@ -112,7 +113,7 @@ impl Build {
         let (disk_jobs, disk_queue) = crossbeam::channel::unbounded();
         let pipeline = Pipeline::new(
             self.pipeline_settings(),
-            self.start(recovered),
+            self.start_state(recovered),
             Prep::new(self.prep_options(schemes)),
             mesh,
             ring,
@@ -249,9 +250,29 @@ impl Build {
         Ok(())
     }
 
+    /// Sessions get their whole timeout anew.
+    fn start_state(&self, recovered: Recovered) -> Start {
+        let now = self.clock.now();
+        let mut sessions = SessionTable::new(clamped(self.config.tick_ms));
+        for (session, timeout_ms) in &recovered.sessions {
+            sessions.add(*session, *timeout_ms, None, now.mono_ms);
+        }
+        Start {
+            sessions,
+            // Of the wall clock, so that no earlier start gave the same ids.
+            ids: SessionIds::new(STANDALONE_SERVER_ID, now.wall_ms),
+            txns_since_snapshot: recovered.txns,
+            log_bytes_since_snapshot: recovered.log_bytes,
+            snapshot_len_bytes: recovered.snapshot.map_or(0, |snapshot| snapshot.len_bytes),
+            tree: recovered.tree,
+        }
+    }
+
     fn shard_settings(&self, schemes: &Schemes) -> shard::Settings {
         shard::Settings {
             frame_bytes_max: self.config.jute_maxbuffer_bytes,
+            min_timeout_ms: clamped(self.config.min_session_timeout_ms),
+            max_timeout_ms: clamped(self.config.max_session_timeout_ms),
             skip_acl: self.config.skip_acl,
             schemes: schemes.clone(),
             sessionless_ms: self.config.sessionless_timeout_ms,
@@ -281,6 +302,14 @@ impl Build {
             container_never_used_ms: config.containers.max_never_used_ms,
         }
     }
+}
+
+/// COMPAT: the high byte of a standalone server's session ids (client-protocol.md 2.3).
+const STANDALONE_SERVER_ID: i64 = 1;
+
+/// Timeouts and ticks travel as 32 bits.
+fn clamped(ms: Millis) -> i32 {
+    i32::try_from(ms).unwrap_or(i32::MAX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server starts threads")]

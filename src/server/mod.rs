@@ -5,6 +5,7 @@
 //! flusher and the disk thread may block, the others never do.
 
 mod acceptor;
+mod build;
 pub mod clock;
 mod disk;
 mod flusher;
@@ -23,7 +24,7 @@ use std::thread::JoinHandle;
 use crossbeam::queue::ArrayQueue;
 
 use crate::auth::Schemes;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::limits;
 use crate::net::driver::{Driver, Waker};
 use crate::net::probe::{Backend, IoMode, probe};
@@ -32,15 +33,16 @@ use crate::parts::mesh::Mesh;
 use crate::parts::pipeline::{self, Pipeline, PipelineFigures, Start};
 use crate::parts::shard::{self, Shard};
 use crate::prep::{self, Prep};
-use crate::session::SessionTable;
+use crate::session::{SessionIds, SessionTable};
 use crate::storage::disk::{Dirs, RealDisk};
 use crate::storage::log::{LogOptions, LogWriter};
-use crate::storage::recovery::{self, Recovered};
-use crate::storage::{DirLock, LockError};
+use crate::storage::recovery::{self, Progress, Recovered, RecoveryOptions};
+use crate::storage::{self, DirLock, LockError};
 use crate::sys::broadcast;
 use crate::tree::TreeOptions;
 use crate::types::{Map, Zxid, seed_maps};
 use clock::Clock;
+use build::Build;
 use thread::{PartThread, PipelineSeat, ShardSeat, stage};
 use words::Words;
 
@@ -173,8 +175,8 @@ impl Server {
         let addr = listener.local_addr().map_err(|error| StartError::new(1, error.to_string()))?;
         let recovered = recover(&config, &dirs, clock)?;
         tracing::info!("binding to port {}/{}", wanted.ip(), wanted);
-        let mut build = Build::new(config, options, backend, clock, dirs, addr, recovered)?;
-        build.threads(listener)?;
+        let mut build = Build::new(config, options, backend, clock, dirs, addr);
+        build.threads(listener, recovered)?;
         let Build { stage, wakers, threads, .. } = build;
         Ok(Self { addr, stage, wakers, threads, _lock: lock, _temporary: temporary })
     }
@@ -203,4 +205,83 @@ fn bind(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     rustix::net::bind(&socket, &addr)?;
     rustix::net::listen(&socket, backlog)?;
     Ok(TcpListener::from(socket))
+}
+
+/// Loads the data directory, telling how far it is now and then.
+fn recover(config: &Config, dirs: &Dirs, clock: Clock) -> Result<Recovered, StartError> {
+    let began = clock.now();
+    let mut told_ms = began.mono_ms;
+    let mut disk = RealDisk::new(dirs.clone());
+    let options = RecoveryOptions {
+        record_bytes_max: config.jute_maxbuffer_bytes + config.jute_extrasize_bytes,
+        trust_empty: config.snapshot_trust_empty,
+        ..RecoveryOptions::default()
+    };
+    let tree_options =
+        TreeOptions { digest_enabled: config.digest_enabled, skip_acl: config.skip_acl };
+    let mut progress = |progress: Progress<'_>| {
+        let now_ms = clock.now().mono_ms;
+        if now_ms - told_ms >= PROGRESS_MS {
+            told_ms = now_ms;
+            match progress {
+                Progress::Snapshot { file, bytes } => {
+                    tracing::info!("Reading snapshot {file}: {} MB so far", bytes >> 20);
+                }
+                Progress::Log { file, txns } => {
+                    tracing::info!("Replaying {file}: {txns} txns so far");
+                }
+            }
+        }
+    };
+    let mut recovered = recovery::recover(&mut disk, &options, tree_options, &mut progress)
+        .map_err(|error| StartError::new(1, error.to_string()))?;
+    for warning in &recovered.warnings {
+        tracing::warn!("{warning}");
+    }
+    for cut in &recovered.cuts {
+        tracing::warn!("{cut}");
+    }
+    if let Some(zxid) = recovered.first_mismatch {
+        tracing::error!(
+            "First digest mismatch on txn: {zxid}; {} in all. The tree may differ from the one \
+             that was logged",
+            recovered.digest_mismatches
+        );
+    }
+    if recovered.ttl_nodes > 0 && !config.extended_types {
+        tracing::warn!(
+            "{} nodes have a time to live while extendedTypesEnabled is off. They are kept and \
+             expire; a Java server started on this directory would delete them",
+            recovered.ttl_nodes
+        );
+    }
+    for session in recovered.remove_orphans() {
+        tracing::warn!("Deleted the ephemeral nodes of session {session}, which does not exist");
+    }
+    tracing::info!(
+        "Snapshot loaded in {} ms, highest zxid is {}, digest is {}",
+        clock.now().mono_ms - began.mono_ms,
+        recovered.last_zxid,
+        recovered.tree.digest()
+    );
+    Ok(recovered)
+}
+
+/// A long start says how far it is.
+const PROGRESS_MS: i64 = 1_000;
+
+fn schemes(config: &Config) -> Schemes {
+    Schemes {
+        digest_enabled: config.digest_auth.enabled,
+        digest_alg: config.digest_auth.alg,
+        super_digest: config.digest_auth.super_digest.clone(),
+    }
+}
+
+fn compression(config: &Config) -> storage::Compression {
+    match config.snapshot_compression {
+        config::Compression::None => storage::Compression::None,
+        config::Compression::Gz => storage::Compression::Gzip,
+        config::Compression::Snappy => storage::Compression::Snappy,
+    }
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use connect::{Admission, ConnectRules, Declined, negotiate};
 
-use crate::types::{Map, Millis, SessionId};
+use crate::types::{ConnRef, Map, Millis, SessionId};
 use expiry::Wheel;
 
 /// Gives out session ids.
@@ -87,24 +87,13 @@ impl Heard {
     }
 }
 
-/// The connection that may use a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
-    /// Its shard.
-    pub shard: u16,
-    /// Its slot there.
-    pub slot: u32,
-    /// Which user of the slot.
-    pub generation: u32,
-}
-
 /// What the pipeline knows of a session.
 #[derive(Debug)]
 pub struct Session {
     /// Negotiated, in ms.
     pub timeout_ms: i32,
     /// None after a restart, or when its connection has gone.
-    pub owner: Option<Owner>,
+    pub owner: Option<ConnRef>,
     closing: bool,
     heard: Heard,
     /// The bucket of the wheel it is filed in, none when it waits for its end.
@@ -140,7 +129,7 @@ pub enum Standing {
 #[derive(Clone, Debug)]
 pub struct Attached {
     /// The connection that owned the session until now: close it.
-    pub displaced: Option<Owner>,
+    pub displaced: Option<ConnRef>,
     /// For the new owner to touch.
     pub heard: Heard,
 }
@@ -164,7 +153,7 @@ impl SessionTable {
         &mut self,
         session: SessionId,
         timeout_ms: i32,
-        owner: Option<Owner>,
+        owner: Option<ConnRef>,
         now: Millis,
     ) -> Heard {
         // The word of a session that was there is in use by its shard.
@@ -206,7 +195,7 @@ impl SessionTable {
     }
 
     /// Whether `from` may do something in its session's name.
-    pub fn standing(&self, session: SessionId, from: Owner) -> Standing {
+    pub fn standing(&self, session: SessionId, from: ConnRef) -> Standing {
         match self.sessions.get(&session) {
             None => Standing::Unknown,
             Some(session) if session.closing => Standing::Closing,
@@ -221,7 +210,7 @@ impl SessionTable {
         &mut self,
         session: SessionId,
         timeout_ms: i32,
-        owner: Owner,
+        owner: ConnRef,
         now: Millis,
     ) -> Option<Attached> {
         let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing)?;
@@ -239,7 +228,7 @@ impl SessionTable {
 
     /// The connection of `owner` has gone; the session lives on without one, unless another has
     /// it already.
-    pub fn detach(&mut self, session: SessionId, owner: Owner) {
+    pub fn detach(&mut self, session: SessionId, owner: ConnRef) {
         if let Some(entry) = self.sessions.get_mut(&session)
             && entry.owner == Some(owner)
         {
