@@ -39,15 +39,7 @@ impl Loading {
             }
         }
         self.check_quorum_sasl()?;
-        let secure = self.port_of("secureClientPort", "secureClientPortAddress")?;
-        if secure.is_some() && self.config.client_addr.is_none() {
-            let given = &self.given["secureClientPort"];
-            return Err(self.wrong(
-                given,
-                "TLS is not in this version and this is the only client port: set clientPort to \
-                 serve clients without TLS",
-            ));
-        }
+        self.check_tls_alone()?;
         let mut asked: BTreeMap<Feature, Vec<String>> = BTreeMap::new();
         for given in self.given.values() {
             if let Some(feature) = self.asks_for(given) {
@@ -86,6 +78,30 @@ impl Loading {
         Ok(())
     }
 
+    /// Refuses where all clients came by TLS, or where those who do must have a certificate.
+    fn check_tls_alone(&self) -> Result<(), ConfigError> {
+        let secure = self.port_of("secureClientPort", "secureClientPortAddress")?;
+        let is = |name: &str, value: &str| {
+            self.given.get(name).filter(|given| given.value.eq_ignore_ascii_case(value))
+        };
+        if secure.is_some() && self.config.client_addr.is_none() {
+            return Err(self.wrong(
+                &self.given["secureClientPort"],
+                "TLS is not in this version and this is the only client port: set clientPort to \
+                 serve clients without TLS",
+            ));
+        }
+        let unified = is("client.portUnification", "true").is_some();
+        match is("ssl.clientAuth", "need") {
+            Some(given) if unified && secure.is_none() => Err(self.wrong(
+                given,
+                "TLS is not in this version and the only client port asks for certificates: \
+                 remove the key to serve clients without TLS",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// A scheme of someone's own class adds identities and takes nothing away: without it nobody
     /// gets further than before.
     fn check_providers(&mut self) {
@@ -116,31 +132,15 @@ impl Loading {
     }
 
     fn asks_for(&self, given: &Given) -> Option<Feature> {
-        match given.key.kind {
-            Kind::Later { feature, off } => {
-                (!off.iter().any(|off| given.value.eq_ignore_ascii_case(off))).then_some(feature)
-            }
-            Kind::Elsewhere => match given.key.name {
-                "secureClientPort" if given.value != "0" => Some(Feature::Tls),
-                "authProvider.*" => match table::class(&given.value) {
-                    "DigestAuthenticationProvider"
-                    | "IPAuthenticationProvider"
-                    | "EnsembleAuthenticationProvider" => None,
-                    "X509AuthenticationProvider" => Some(Feature::Tls),
-                    "SASLAuthenticationProvider" => Some(Feature::Sasl),
-                    _ => None,
-                },
-                _ => None,
-            },
-            Kind::Int { .. }
-            | Kind::Number { .. }
-            | Kind::Lenient { .. }
-            | Kind::Real { .. }
-            | Kind::Flag { .. }
-            | Kind::YesNo { .. }
-            | Kind::Text { .. }
-            | Kind::Jvm
-            | Kind::Silent => None,
+        if let Kind::Later { feature, off } = given.key.kind {
+            let is_off = off.iter().any(|off| given.value.eq_ignore_ascii_case(off));
+            return (!is_off).then_some(feature);
+        }
+        match (given.key.name, table::class(&given.value)) {
+            ("secureClientPort", port) if port != "0" => Some(Feature::Tls),
+            ("authProvider.*", "X509AuthenticationProvider") => Some(Feature::Tls),
+            ("authProvider.*", "SASLAuthenticationProvider") => Some(Feature::Sasl),
+            _ => None,
         }
     }
 

@@ -225,25 +225,13 @@ impl Loading {
                     self.notice(Level::Warn, format!("{text}: {reason}"));
                 }
             }
-            match given.key.kind {
-                Kind::Jvm => {
-                    let text = format!(
-                        "{}: {} tunes a JVM and has no meaning here",
-                        self.at(given.place),
-                        given.name
-                    );
-                    self.notice(Level::Info, text);
-                }
-                Kind::Int { .. }
-                | Kind::Number { .. }
-                | Kind::Lenient { .. }
-                | Kind::Real { .. }
-                | Kind::Flag { .. }
-                | Kind::YesNo { .. }
-                | Kind::Text { .. }
-                | Kind::Elsewhere
-                | Kind::Silent
-                | Kind::Later { .. } => {}
+            if let Kind::Jvm = given.key.kind {
+                let text = format!(
+                    "{}: {} tunes a JVM and has no meaning here",
+                    self.at(given.place),
+                    given.name
+                );
+                self.notice(Level::Info, text);
             }
         }
         self.config.effective = given

@@ -157,8 +157,10 @@ impl Loading {
             own = Some(("0.0.0.0".to_owned(), 2181));
         }
         let ensemble = &self.config.ensemble;
-        // Java needs myid for this even with one server line; there, the line can only be meant.
-        let me = ensemble.my_id.or_else(|| {
+        // Java needs a matching myid for this even with one server line, and else opens no port at
+        // all; where there is one line, it can only be meant.
+        let known = |sid: &i64| ensemble.members.servers.contains_key(sid);
+        let me = ensemble.my_id.filter(known).or_else(|| {
             let mut sids = ensemble.members.servers.keys();
             sids.next().copied().filter(|_| sids.next().is_none())
         });

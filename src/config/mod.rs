@@ -271,13 +271,15 @@ impl Config {
         }
     }
 
-    /// Session bounds that nobody set are 2 and 20 ticks.
+    /// Session bounds that nobody set are 2 and 20 ticks, as far as the protocol's int reaches.
     fn resolve_timeouts(&mut self) {
+        let ticks = |count: i64| (count * self.tick_ms).min(i64::from(i32::MAX));
+        let (least, most) = (ticks(2), ticks(20));
         if self.min_session_timeout_ms == -1 {
-            self.min_session_timeout_ms = 2 * self.tick_ms;
+            self.min_session_timeout_ms = least;
         }
         if self.max_session_timeout_ms == -1 {
-            self.max_session_timeout_ms = 20 * self.tick_ms;
+            self.max_session_timeout_ms = most;
         }
     }
 }

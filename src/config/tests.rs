@@ -274,6 +274,8 @@ fn units_and_special_values_come_out_right() {
     assert!(FourLetterWords::parse("ruok, *").allows("wchp"));
     assert!(FourLetterWords::parse("").allows("srvr"));
     assert_eq!(config.listen_backlog(), 50);
+    let (config, _) = load_text("dataDir=/d\nclientPort=1\ntickTime=2147483647").unwrap();
+    assert_eq!(config.max_session_timeout_ms, i64::from(i32::MAX));
 }
 
 #[test]
@@ -445,6 +447,10 @@ fn what_would_let_somebody_in_is_refused_and_its_absence_is_not() {
         "zoo.cfg:2: secureClientPort=2281: TLS is not in this version and this is the only client \
          port: set clientPort to serve clients without TLS"
     );
+    let unified = refused("client.portUnification=true\nssl.clientAuth=need");
+    assert!(unified.starts_with("zoo.cfg:2: ssl.clientAuth=***: TLS is not"), "{unified}");
+    assert_eq!(said("client.portUnification=true\nssl.clientAuth=none").len(), 1);
+    assert_eq!(said("secureClientPort=2281\nssl.clientAuth=need").len(), 1);
     for key in ["admin.forceHttps", "admin.needClientAuth"] {
         let text = format!("dataDir=/d\nclientPort=2181\n{key}=true\n");
         assert!(!load_text(&text).unwrap().0.admin.enabled, "{key}");
@@ -547,7 +553,7 @@ fn one_server_line_is_standalone_on_that_line_s_port() {
     let docker = "dataDir=DIR\ndataLogDir=/datalog\ntickTime=2000\ninitLimit=5\nsyncLimit=2\n\
         autopurge.snapRetainCount=3\nautopurge.purgeInterval=0\nmaxClientCnxns=60\n\
         standaloneEnabled=true\nadmin.enableServer=true\nserver.1=localhost:2888:3888;2181\n";
-    for others in [&[][..], &[("myid", "1\n")]] {
+    for others in [&[][..], &[("myid", "1\n")], &[("myid", "2\n")]] {
         let (config, notices) = load_with(docker.as_bytes(), &[], others).unwrap();
         assert_eq!(config.client_addr, at("0.0.0.0:2181"));
         assert_eq!(config.data_log_dir, PathBuf::from("/datalog"));
