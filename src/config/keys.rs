@@ -22,6 +22,9 @@ pub(super) struct Key {
     pub(super) kind: Kind,
 }
 
+/// The unit of ports, which have words of their own when out of range.
+const PORT: &str = "TCP port";
+
 /// How a value is read and where it goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
@@ -150,7 +153,7 @@ impl Key {
             }
             "tickTime" | "initLimit" | "syncLimit" => format!("{} is not set", self.name),
             "electionAlg" => "Invalid electionAlg value. Only 3 is supported.".to_owned(),
-            _ if self.unit == "TCP port" => format!("port out of range:{number}"),
+            _ if self.unit == PORT => format!("port out of range:{number}"),
             _ => format!("{number} is out of range"),
         }
     }
@@ -171,6 +174,7 @@ impl Key {
             }
             Kind::Flag { .. } => ("true or false", None, None),
             Kind::YesNo { .. } => ("yes or no", None, None),
+            Kind::Elsewhere if self.unit == PORT => ("an integer", None, bound(65_535)),
             Kind::Text { .. } | Kind::Elsewhere => ("text", None, None),
             Kind::Jvm | Kind::Silent => ("no effect", None, None),
             Kind::Later { .. } => ("not in this version", None, None),
@@ -189,10 +193,9 @@ impl Key {
     }
 }
 
-/// Limits of the integer type itself are not worth a word.
+/// Limits of Java's int and beyond are not worth a word.
 fn bound(limit: i64) -> Option<String> {
-    let own = [i64::MIN, i64::from(i32::MIN), i64::from(i32::MAX), i64::MAX].contains(&limit);
-    (!own).then(|| limit.to_string())
+    (i64::from(i32::MIN) < limit && limit < i64::from(i32::MAX)).then(|| limit.to_string())
 }
 
 /// Why a value was not stored.
@@ -262,6 +265,11 @@ pub fn describe() -> String {
     };
     for (title, keys) in GROUPS {
         line(format_args!("# {title}\n"));
+        if keys.iter().all(|key| matches!(key.kind, Kind::Jvm)) {
+            let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+            line(format_args!("{}\n", names.join("\n")));
+            continue;
+        }
         for key in *keys {
             line(format_args!("{}", key.name));
             if !key.default.is_empty() {
@@ -394,10 +402,8 @@ mod tests {
     fn the_description_has_every_key() {
         let text = describe();
         for key in all() {
-            assert!(
-                text.contains(&format!("{}   (", key.name))
-                    || text.contains(&format!("{} = ", key.name))
-            );
+            let starts = |line: &str| line.split(' ').next() == Some(key.name);
+            assert!(text.lines().any(starts), "{}", key.name);
             assert!(!key.doc.is_empty(), "{}", key.name);
         }
         assert!(

@@ -168,7 +168,7 @@ impl Loading {
                 text.push_str(&format!("; did you mean {known}?"));
             }
             self.notice(Level::Warn, text);
-            self.config.unknown_keys.push(name.to_owned());
+            self.config.unknown_keys.push(one_line(name.to_owned()));
             return;
         };
         // On a command line the prefix is the normal form; in a file Java passes such a line over.
