@@ -23,9 +23,9 @@ enum Command {
     /// with data in ./data.
     Server(ServerArgs),
     /// One command of a client: ls, get, set, create, delete, stat.
-    Cli(ringkeeper::shell::ShellArgs),
+    Cli(ringkeeper::shell::Args),
     /// Put a server under load and measure it.
-    Bench(ringkeeper::bench::BenchArgs),
+    Bench(ringkeeper::bench::Args),
 }
 
 #[derive(Debug, Args)]
@@ -65,8 +65,8 @@ enum Io {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Server(args) => server(&args),
-        Command::Cli(args) => ringkeeper::shell::run(args),
-        Command::Bench(args) => ringkeeper::bench::run(args),
+        Command::Cli(args) => ringkeeper::shell::run(&args),
+        Command::Bench(args) => ringkeeper::bench::run(&args),
     }
 }
 

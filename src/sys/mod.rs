@@ -1,14 +1,11 @@
-//! The only unsafe code of the crate: one safe type a file.
-
-pub mod broadcast;
-
-pub mod mmap;
 //! The only unsafe code of the crate, one safe type a file. A leaf: knows no ZooKeeper.
 //!
 //! [`versions`] is the memory of the tree: one writer, many readers, every state of the last few
 //! zxids at once. [`readers`] are the handles of its readers. `raw` and `index` are its parts.
 
+pub mod broadcast;
 mod index;
+pub mod mmap;
 mod raw;
 pub mod readers;
 mod slots;

@@ -1,0 +1,2 @@
+//! Operator's faces.
+pub mod four_letter;
