@@ -455,3 +455,6 @@ fn changed_path(node: &Node<'_>) -> PathBuf {
     let path = node.path();
     PathBuf::from_slice(if path.is_empty() { b"/" } else { path })
 }
+
+#[cfg(test)]
+mod tests;
