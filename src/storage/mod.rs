@@ -10,8 +10,14 @@ pub mod disk;
 pub mod epochs;
 pub mod log;
 pub mod recovery;
+pub mod retention;
 pub mod scan;
 pub mod snapshot;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod java_tests;
 
 use std::fs::File;
 use std::io;

@@ -1,6 +1,6 @@
-//! Txn log, reading: records in order, and a verdict on where and why they end.
+//! Txn log, reading: records in order, a verdict on where and why they end, and truncation.
 //!
-//! Thread: whoever recovers or truncates; the writer never reads.
+//! Thread: whoever recovers, at start; the flusher for [`truncate`], with no writer open.
 //! Invariants: a record is handed out only when its frame is whole and its checksum right; memory
 //! is bounded by the longest record, not by the file.
 //! Not here: what a torn end means for a directory (`recovery.rs`).
@@ -8,9 +8,12 @@
 use std::fmt;
 use std::io;
 
-use super::disk::{Disk, FileName, ReadFile};
+use super::Named;
+use super::disk::{Dir, Disk, FileName, Job, ReadFile};
 use super::log::{LOG_HEADER, RECORD_END, RECORD_FRAME_BYTES};
 use crate::limits::BATCH_BYTES_MAX;
+use crate::types::Zxid;
+use crate::wire::jute::Reader;
 
 /// Longest payload read, unless `jute.maxbuffer` or `zookeeper.jute.maxbuffer.extrasize` say
 /// otherwise: their defaults together.
@@ -277,6 +280,58 @@ impl<'d> LogScan<'d> {
 fn parse_frame(frame: [u8; 12]) -> (i64, i32) {
     let crc = i64::from_be_bytes(frame[..8].try_into().expect("8 bytes"));
     (crc, i32::from_be_bytes(frame[8..].try_into().expect("4 bytes")))
+}
+
+/// Cuts the log behind the txn `zxid`, durably: what a leader's TRUNC asks for (storage-format 12).
+/// Logs behind it go first, the newest first, each for good before the next: a crash in between
+/// leaves a log that is longer than asked, never one with a hole. The caller loads the directory
+/// again, and its log writer is a new one.
+pub fn truncate(disk: &mut dyn Disk, zxid: Zxid, record_bytes_max: usize) -> io::Result<()> {
+    let mut logs: Vec<(Zxid, FileName)> = Vec::new();
+    for entry in disk.list(Dir::Log)? {
+        if let Some(Named::Log(first)) = Named::parse(&entry.name) {
+            logs.push((first, FileName::new(Dir::Log, entry.name)));
+        }
+    }
+    logs.sort();
+    let Some(at) = logs.iter().rposition(|(first, _)| *first <= zxid) else {
+        let none = format!("No log files found to truncate! None begins at or before {zxid}");
+        return Err(io::Error::new(io::ErrorKind::NotFound, none));
+    };
+    let file = &logs[at].1;
+    let len_bytes = end_of(disk, file, zxid, record_bytes_max)?;
+    for (_, later) in logs[at + 1..].iter().rev() {
+        disk.run(Job::Remove(later))?;
+        disk.run(Job::SyncDir(Dir::Log))?;
+    }
+    disk.run(Job::Truncate { file, len_bytes })?;
+    disk.run(Job::Sync(file))?;
+    disk.run(Job::Close(file))
+}
+
+/// Where the record of `zxid` ends. Java would settle for the first one above; but then this server
+/// never had what its leader believes it has, and must be told so.
+fn end_of(
+    disk: &dyn Disk,
+    file: &FileName,
+    zxid: Zxid,
+    record_bytes_max: usize,
+) -> io::Result<u64> {
+    let mut scan = LogScan::open(disk, file, record_bytes_max)?;
+    while let Step::Record { offset_bytes, payload } = scan.step()? {
+        let mut header = Reader::new(payload);
+        let found = (|| {
+            header.take(8 + 4)?; // Session and cxid.
+            header.long()
+        })();
+        let found = Zxid::from_wire(found.map_err(io::Error::other)?);
+        if found == zxid {
+            return Ok(offset_bytes + (RECORD_FRAME_BYTES + payload.len()) as u64);
+        }
+    }
+    let path = disk.path(file);
+    let none = format!("cannot truncate the log to {zxid}: {} does not have it", path.display());
+    Err(io::Error::new(io::ErrorKind::NotFound, none))
 }
 
 #[cfg(test)]
