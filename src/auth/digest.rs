@@ -7,63 +7,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::Digest as _;
 
-/// The hash behind digest ids and `superDigest` (`digestAlg`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DigestAlg {
-    /// 128 bits.
-    Md5,
-    /// 160 bits, what every client computes for `digest` ACLs by default.
-    #[default]
-    Sha1,
-    /// 224 bits.
-    Sha224,
-    /// 256 bits.
-    Sha256,
-    /// 384 bits.
-    Sha384,
-    /// 512 bits.
-    Sha512,
-    /// SHA-512 cut to 224 bits, with its own start.
-    Sha512Of224,
-    /// SHA-512 cut to 256 bits, with its own start.
-    Sha512Of256,
-}
+pub use crate::config::DigestAlg;
 
-impl DigestAlg {
-    /// From the name that Java's `MessageDigest` takes, whatever its case; none if unknown.
-    pub fn from_name(name: &str) -> Option<Self> {
-        let alg = match name.to_ascii_uppercase().as_str() {
-            "MD5" => Self::Md5,
-            "SHA" | "SHA1" | "SHA-1" => Self::Sha1,
-            "SHA-224" | "SHA224" => Self::Sha224,
-            "SHA-256" | "SHA256" => Self::Sha256,
-            "SHA-384" | "SHA384" => Self::Sha384,
-            "SHA-512" | "SHA512" => Self::Sha512,
-            "SHA-512/224" | "SHA512/224" => Self::Sha512Of224,
-            "SHA-512/256" | "SHA512/256" => Self::Sha512Of256,
-            _ => return None,
-        };
-        Some(alg)
-    }
-
-    fn base64(self, data: &[u8]) -> String {
-        match self {
-            Self::Md5 => STANDARD.encode(md5::Md5::digest(data)),
-            Self::Sha1 => STANDARD.encode(sha1::Sha1::digest(data)),
-            Self::Sha224 => STANDARD.encode(sha2::Sha224::digest(data)),
-            Self::Sha256 => STANDARD.encode(sha2::Sha256::digest(data)),
-            Self::Sha384 => STANDARD.encode(sha2::Sha384::digest(data)),
-            Self::Sha512 => STANDARD.encode(sha2::Sha512::digest(data)),
-            Self::Sha512Of224 => STANDARD.encode(sha2::Sha512_224::digest(data)),
-            Self::Sha512Of256 => STANDARD.encode(sha2::Sha512_256::digest(data)),
-        }
+fn base64_hash(alg: DigestAlg, data: &[u8]) -> String {
+    match alg {
+        DigestAlg::Md5 => STANDARD.encode(md5::Md5::digest(data)),
+        DigestAlg::Sha1 => STANDARD.encode(sha1::Sha1::digest(data)),
+        DigestAlg::Sha224 => STANDARD.encode(sha2::Sha224::digest(data)),
+        DigestAlg::Sha256 => STANDARD.encode(sha2::Sha256::digest(data)),
+        DigestAlg::Sha384 => STANDARD.encode(sha2::Sha384::digest(data)),
+        DigestAlg::Sha512 => STANDARD.encode(sha2::Sha512::digest(data)),
+        DigestAlg::Sha512Of224 => STANDARD.encode(sha2::Sha512_224::digest(data)),
+        DigestAlg::Sha512Of256 => STANDARD.encode(sha2::Sha512_256::digest(data)),
     }
 }
 
 /// The id that `data` of an auth packet proves.
 pub(super) fn id(alg: DigestAlg, data: &[u8]) -> String {
     let text = String::from_utf8_lossy(data);
-    format!("{}:{}", user(&text), alg.base64(text.as_bytes()))
+    format!("{}:{}", user(&text), base64_hash(alg, text.as_bytes()))
 }
 
 /// The user of an id or of credentials.

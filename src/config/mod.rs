@@ -381,12 +381,13 @@ impl fmt::Debug for DigestAuth {
     }
 }
 
-/// Hash functions that `digestAlg` can name, by Java's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The hash behind digest ids and `superDigest` (`digestAlg`), by Java's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DigestAlg {
-    /// `MD5`.
+    /// `MD5`, 128 bits.
     Md5,
-    /// `SHA1` (also `SHA`, `SHA-1`), the default.
+    /// `SHA1` (also `SHA`, `SHA-1`): what every client computes by default.
+    #[default]
     Sha1,
     /// `SHA-224`.
     Sha224,
@@ -396,6 +397,10 @@ pub enum DigestAlg {
     Sha384,
     /// `SHA-512`.
     Sha512,
+    /// `SHA-512/224`: cut to 224 bits, with its own start.
+    Sha512Of224,
+    /// `SHA-512/256`: cut to 256 bits, with its own start.
+    Sha512Of256,
 }
 
 impl DigestAlg {
@@ -407,6 +412,8 @@ impl DigestAlg {
             "SHA-256" | "SHA256" => Self::Sha256,
             "SHA-384" | "SHA384" => Self::Sha384,
             "SHA-512" | "SHA512" => Self::Sha512,
+            "SHA-512/224" | "SHA512/224" => Self::Sha512Of224,
+            "SHA-512/256" | "SHA512/256" => Self::Sha512Of256,
             _ => return None,
         })
     }

@@ -220,8 +220,10 @@ pub enum Delivery {
     },
     /// The session is up or attached.
     Attached(Box<Attached>),
-    /// No such session, or a wrong password.
+    /// No such session: the client is told that it is over.
     Refused,
+    /// No session now: close without a word, so that the client tries another server.
+    Declined,
     /// The session ended, or lives on another connection now: close without a word.
     Drop,
     /// Tell your share.

@@ -462,7 +462,7 @@ impl Pipeline {
         let Connect { from, session, timeout_ms } = connect;
         let Some(session) = session else {
             if self.refusing.is_some() {
-                return self.queue(Effects::Deliver(from, Delivery::Drop));
+                return self.queue(Effects::Deliver(from, Delivery::Declined));
             }
             let session = self.ids.next();
             let heard = self.sessions.add(session, timeout_ms, Some(from), self.now.mono_ms);
@@ -844,8 +844,9 @@ impl Pipeline {
             let to_wall_ms = self.now.wall_ms - self.now.mono_ms;
             facts.expiry = self
                 .sessions
-                .buckets()
-                .map(|(due_ms, sessions)| (due_ms + to_wall_ms, sessions.to_vec()))
+                .ends()
+                .into_iter()
+                .map(|(due_ms, sessions)| (due_ms + to_wall_ms, sessions))
                 .collect();
             facts.ephemerals = self
                 .tree

@@ -37,7 +37,7 @@ use crate::wire::client::{
 use crate::wire::codes::{ErrorCode, OpCode, perms, xids};
 use crate::wire::frame::{FrameError, FrameReader};
 use crate::wire::four_letter::Word;
-use crate::wire::jute::{Reader, Write as _};
+use crate::wire::jute::Reader;
 
 /// How long a closed connection may take to accept its last bytes.
 const LINGER_MS: Millis = 5_000;
@@ -199,6 +199,7 @@ impl Shard {
     /// Delivers changes and pipeline records up to the published zxid. Returns whether anything
     /// was delivered.
     pub fn catch_up(&mut self, now: Now) -> bool {
+        self.reader.resume();
         let published = self.reader.published();
         let inner = &mut self.inner;
         inner.now = now;
@@ -227,8 +228,12 @@ impl Shard {
 
     /// Before the thread sleeps: this shard reads nothing until its next [`catch_up`](Self::catch_up),
     /// so nothing must be kept for it.
+    /// Not with a request in flight: a read behind it is served at the reply's zxid, which may be
+    /// older than what is published then.
     pub fn park(&self) {
-        self.reader.park();
+        if self.inner.in_flight == 0 {
+            self.reader.park();
+        }
     }
 
     /// Whether there is something to do without waiting for the kernel.
@@ -443,8 +448,18 @@ impl Inner {
                 });
                 self.recycle(returned);
             }
-            Delivery::Attached(attached) => self.on_attached(pin, id, &attached),
-            Delivery::Refused => self.with(id, |inner, conn| inner.refuse(conn)),
+            Delivery::Attached(attached) => {
+                self.in_flight -= 1;
+                self.on_attached(pin, id, &attached);
+            }
+            Delivery::Refused => {
+                self.in_flight -= 1;
+                self.with(id, |inner, conn| inner.refuse(conn));
+            }
+            Delivery::Declined => {
+                self.in_flight -= 1;
+                self.with(id, |inner, conn| inner.close(conn));
+            }
             Delivery::Drop => self.with(id, |inner, conn| {
                 // The session is somebody else's, or nobody's: do not detach it.
                 conn.session = SessionId(0);
@@ -573,9 +588,11 @@ impl Inner {
                     let conn = conns.get(key.0 as usize).and_then(Option::as_ref);
                     conn.map_or(SessionId(0), |conn| conn.session)
                 };
-                for (path, key, modes) in self.watches.watched() {
-                    for _ in 0..modes.count() {
-                        share.watches.push((path.to_vec(), session(key)));
+                for (_, path, watchers) in self.watches.watched(0) {
+                    for (key, modes) in watchers {
+                        for _ in 0..modes.count() {
+                            share.watches.push((path.to_vec(), session(key)));
+                        }
                     }
                 }
                 share.watching_connections = self.watches.connection_count();
@@ -784,6 +801,7 @@ impl Inner {
         conn.phase = Phase::Connecting;
         self.figures.connect_requests.add(1);
         self.fresh.retain(|id| *id != conn.id);
+        self.in_flight += 1;
         let from = self.reference(conn.id);
         self.request(Request::Connect(Connect { from, session, timeout_ms }));
     }

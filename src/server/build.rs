@@ -1,5 +1,6 @@
 //! Puts a server's parts together and on their threads.
 
+use super::acceptor::Acceptor;
 use super::*;
 use crate::types::Millis;
 

@@ -276,6 +276,12 @@ impl Preparation {
         Self { file, len_bytes, done_bytes: 0, state: PreparationState::Create }
     }
 
+    /// The same from the start, after a failed step.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self::named(self.file, self.len_bytes)
+    }
+
     /// Length of the segment when it is done, for [`LogWriter::prepared`].
     pub fn len_bytes(&self) -> u64 {
         self.len_bytes

@@ -63,6 +63,21 @@ impl Reader {
         self.slot.advance(visible.0);
     }
 
+    /// Before its thread sleeps: nothing is kept for this reader until it resumes.
+    ///
+    /// # Panics
+    /// While pinned.
+    pub fn park(&self) {
+        assert_eq!(self.pins.get(), 0, "a pinned reader cannot park");
+        self.slot.park();
+    }
+
+    /// After [`park`](Self::park), before anything is read: the reader may then look at what is
+    /// published from now on, and at nothing older.
+    pub fn resume(&self) {
+        self.slot.resume();
+    }
+
     /// Holds reclamation; nests.
     pub fn pin(&self) -> Pin<'_> {
         let pins = self.pins.get();
@@ -96,6 +111,11 @@ impl Drop for Pin<'_> {
 }
 
 impl Pin<'_> {
+    /// What the writer published.
+    pub fn published(&self) -> Zxid {
+        self.reader.published()
+    }
+
     /// The node at `path` as of `visible`.
     pub fn get(&self, path: &[u8], visible: Zxid) -> Option<Node<'_>> {
         let raw = self.reader.shared.find(path)?;

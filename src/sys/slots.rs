@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pinned: AtomicU64,
     /// What it looks at.
     zxid: AtomicU64,
+    /// A reader that looks at nothing until it has called [`Slot::resume`].
+    parked: AtomicU8,
     next: OnceLock<Arc<Slot>>,
 }
 
@@ -38,6 +40,7 @@ impl Slot {
             state: AtomicU8::new(FREE),
             pinned: AtomicU64::new(QUIESCENT),
             zxid: AtomicU64::new(0),
+            parked: AtomicU8::new(0),
             next: OnceLock::new(),
         })
     }
@@ -51,6 +54,22 @@ impl Slot {
     pub(super) fn advance(&self, zxid: u64) {
         if zxid > self.zxid() {
             self.zxid.store(zxid, Ordering::Release);
+        }
+    }
+
+    /// Nothing is kept for this reader until it resumes. Release: its reads are over.
+    pub(super) fn park(&self) {
+        self.parked.store(1, Ordering::Release);
+    }
+
+    /// Ends [`Slot::park`]: what is published when the reader looks after this is kept for it. The
+    /// fence orders the store before that look; it pairs with the one in `Slots::min_reader`,
+    /// which comes after the writer's last publication: either the writer sees the reader awake,
+    /// or the reader sees that publication.
+    pub(super) fn resume(&self) {
+        if self.parked.load(Ordering::Relaxed) == 1 {
+            self.parked.store(0, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
         }
     }
 
@@ -96,6 +115,7 @@ impl Slots {
                 slot.state.compare_exchange(FREE, CLAIMED, Ordering::Acquire, Ordering::Relaxed);
             if free.is_ok() {
                 slot.zxid.store(zxid, Ordering::Relaxed);
+                slot.parked.store(0, Ordering::Relaxed);
                 slot.state.store(state, Ordering::Release);
                 return Arc::clone(slot);
             }
@@ -111,10 +131,12 @@ impl Slots {
         self.claim(VIEW, zxid)
     }
 
-    /// The smallest zxid any reader looks at.
+    /// The smallest zxid any reader that is not parked looks at.
     pub(super) fn min_reader(&self) -> Option<u64> {
+        fence(Ordering::SeqCst);
         self.iter()
             .filter(|slot| slot.state.load(Ordering::Acquire) == READER)
+            .filter(|slot| slot.parked.load(Ordering::Acquire) == 0)
             .map(|slot| slot.zxid.load(Ordering::Acquire))
             .min()
     }

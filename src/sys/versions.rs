@@ -399,6 +399,14 @@ impl Store {
         self.find(path)?.head()
     }
 
+    /// The state of the node at `path` before the txn `zxid`, which must not be published.
+    pub fn get_before(&self, path: &[u8], zxid: Zxid) -> Option<Node<'_>> {
+        debug_assert!(zxid > self.published(), "what a published txn replaced may be gone");
+        let raw = self.shared.find(path)?;
+        // SAFETY: the result borrows the writer, who alone frees.
+        unsafe { Node::new(raw, zxid.0 - 1) }
+    }
+
     fn insert(&self, parent: Znode<'_>, path: &[u8], version: NonNull<Version>) -> Znode<'_> {
         let hash = self.shared.hash(path);
         let raw = RawZnode::new(path, hash.bits, version);

@@ -312,16 +312,19 @@ impl DataTree {
     }
 
     /// The limit that `count_delta` nodes and `bytes_delta` bytes more at `path` would exceed, a
-    /// hard one before a soft one. The caller knows whether limits are enforced.
+    /// hard one before a soft one, judged by usage and limits before the txn `before`. The caller
+    /// knows whether limits are enforced.
     pub fn quota_exceeded(
         &self,
         path: &[u8],
         count_delta: i64,
         bytes_delta: i64,
+        before: Zxid,
     ) -> Option<QuotaExceeded> {
         let root = self.quotas.root_of(path)?;
         let track = |path: Vec<u8>| {
-            self.store.get(&path).map_or_else(Track::default, |node| Track::parse(node.data()))
+            let node = self.store.get_before(&path, before);
+            node.map_or_else(Track::default, |node| Track::parse(node.data()))
         };
         let (limits, stats) = (track(quota::limits_path(root)), track(quota::stats_path(root)));
         quota::exceeded(root, &limits, &stats, count_delta, bytes_delta)

@@ -26,6 +26,23 @@ pub struct QuotaExceeded {
     pub limit: i64,
 }
 
+impl std::fmt::Display for QuotaExceeded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match self.what {
+            QuotaKind::Count => "count",
+            QuotaKind::Bytes => "bytes",
+        };
+        let limit = match (self.what, self.hard) {
+            (QuotaKind::Count, true) => "hardCountLimit",
+            (QuotaKind::Count, false) => "countLimit",
+            (QuotaKind::Bytes, true) => "hardBytesLimit",
+            (QuotaKind::Bytes, false) => "bytesLimit",
+        };
+        let root = String::from_utf8_lossy(&self.root);
+        write!(f, "{root} [current {what}={}, {limit}={}]", self.current, self.limit)
+    }
+}
+
 /// What a quota counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaKind {

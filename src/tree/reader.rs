@@ -49,6 +49,17 @@ impl TreeReader {
         self.inner.set_visible(visible);
     }
 
+    /// Before its thread sleeps: nothing is kept for this reader until it resumes.
+    pub fn park(&self) {
+        self.inner.park();
+    }
+
+    /// After [`park`](Self::park), before anything is read: the reader may look at what is
+    /// published from now on, and at nothing older.
+    pub fn resume(&self) {
+        self.inner.resume();
+    }
+
     /// A view at this reader's visible zxid: for a list that goes out in slices over many turns.
     pub fn view(&self) -> View {
         View::new(self.inner.view(), &self.acls)
@@ -59,6 +70,11 @@ impl<'r> Pin<'r> {
     /// The node at `visible`. Only zxids from the reader's own visible one on are kept.
     pub fn get(&self, path: &[u8], visible: Zxid) -> Option<NodeRef<'_>> {
         self.inner.get(super::path::canonical(path), visible).map(NodeRef)
+    }
+
+    /// The zxid that readers may go up to (acquire).
+    pub fn published(&self) -> Zxid {
+        self.inner.published()
     }
 
     /// Looks up a batch with its cache misses overlapped; `found` gets the place in `paths`.
