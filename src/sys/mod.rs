@@ -1,0 +1,3 @@
+//! The only unsafe code: one safe type a file.
+
+pub mod ring;
