@@ -8,6 +8,7 @@ mod index;
 pub mod mmap;
 mod raw;
 pub mod readers;
+pub mod ring;
 mod slots;
 pub mod versions;
 

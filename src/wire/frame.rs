@@ -6,7 +6,7 @@
 //! Thread: the connection's.
 //! Invariants: memory grows with bytes that arrived, never with a length that was announced; a
 //! reader between two frames holds next to none.
-//! Not here: what a frame says (`client.rs`), which four-letter words there are (`admin/`).
+//! Not here: what a frame says (`wire/`), which four-letter words there are (`admin/`).
 
 use std::fmt;
 
