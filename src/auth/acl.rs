@@ -152,6 +152,7 @@ fn put_entry(out: &mut Vec<u8>, perms: i32, scheme: &[u8], id: &[u8]) {
 mod tests {
     use super::*;
     use crate::auth::Auth;
+    use crate::wire::client::decode;
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
 
@@ -364,6 +365,17 @@ mod tests {
                 prop_assert_eq!(schemes.fix_acl(fixed, &[], &mut twice), Ok(()));
                 prop_assert!(has_auth || once == twice);
             }
+        }
+
+        /// Whatever a peer or a client calls a list: fixing and masking end, with a list or none.
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let list = AclList { bytes: &bytes };
+            let mut out = Vec::new();
+            if Schemes::default().fix_acl(list, me().ids(), &mut out).is_ok() {
+                prop_assert_eq!(decode::<AclList<'_>>(&out).map(|list| list.bytes), Ok(&out[..]));
+            }
+            mask_digests(list, &mut out);
         }
     }
 }

@@ -37,7 +37,7 @@ impl SessionIds {
     }
 
     /// A new id.
-    pub fn next(&mut self) -> SessionId {
+    pub fn next_id(&mut self) -> SessionId {
         let id = self.next;
         self.next = Self::skip(id.0.wrapping_add(1));
         id

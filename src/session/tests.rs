@@ -15,19 +15,19 @@ fn owner(shard: u16) -> Owner {
 #[test]
 fn ids_hold_server_time_and_count() {
     let mut ids = SessionIds::new(1, 0x1a2_0861_91c8);
-    let shown: Vec<String> = (0..3).map(|_| format!("{:x}", ids.next().0)).collect();
+    let shown: Vec<String> = (0..3).map(|_| format!("{:x}", ids.next_id().0)).collect();
     // The first as Java computes it from the same clock.
     assert_eq!(shown, ["1a2086191c80000", "1a2086191c80001", "1a2086191c80002"]);
-    assert_eq!(SessionIds::new(255, 0x1a2_0861_91c8).next().0, 0xffa2_0861_91c8_0000_u64 as i64);
+    assert_eq!(SessionIds::new(255, 0x1a2_0861_91c8).next_id().0, 0xffa2_0861_91c8_0000_u64 as i64);
 }
 
 #[test]
 fn no_session_has_the_id_that_marks_containers() {
     let mut ids = SessionIds::new(128, 1 << 40);
-    assert_eq!(ids.next(), SessionId(i64::MIN + 1));
+    assert_eq!(ids.next_id(), SessionId(i64::MIN + 1));
     // The count runs over into it from the server id below.
     let mut ids = SessionIds { next: SessionId(i64::MAX) };
-    assert_eq!([ids.next(), ids.next()], [SessionId(i64::MAX), SessionId(i64::MIN + 1)]);
+    assert_eq!([ids.next_id(), ids.next_id()], [SessionId(i64::MAX), SessionId(i64::MIN + 1)]);
 }
 
 #[test]

@@ -66,7 +66,10 @@ impl Paths {
     }
 
     pub(super) fn find(&self, path: &[u8]) -> Option<PathId> {
-        let hash = self.hash(path);
+        self.find_hashed(path, self.hash(path))
+    }
+
+    fn find_hashed(&self, path: &[u8], hash: u32) -> Option<PathId> {
         let mut id = self.buckets[bucket(hash, self.buckets.len())];
         while id != NIL {
             let slot = self.slot(id);
@@ -80,13 +83,13 @@ impl Paths {
 
     /// The slot of `path`, made if need be; the caller adds a watcher at once.
     pub(super) fn intern(&mut self, path: &[u8]) -> PathId {
-        if let Some(id) = self.find(path) {
+        let hash = self.hash(path);
+        if let Some(id) = self.find_hashed(path, hash) {
             return id;
         }
         if self.len >= self.buckets.len() {
             self.split_bucket();
         }
-        let hash = self.hash(path);
         let bucket = bucket(hash, self.buckets.len());
         let next = self.buckets[bucket];
         let slot = Slot { path: path.into(), watchers: Watchers::default(), hash, next };
