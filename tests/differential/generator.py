@@ -161,6 +161,8 @@ class Generator:
             # There an unknown flag in a multi is a failed row, here an undecodable request.
             # And there the results of create2 and its kin have type 1.
             flags = self.rng.choice([0, 1, 2, 3])
+            # And there a null list in a multi is a failed row too.
+            request["acl"] = request["acl"] or WORLD
             if op != "create":
                 op = request["op"] = "create"
                 request.pop("ttl", None)
@@ -238,6 +240,8 @@ class Generator:
                 request["ops"] = [op for op in request["ops"] if op["op"] != "create2"]
             request["ops"] += ops[:1]
         for sub in request["ops"]:
+            if self.old and sub.get("path", "") is None:
+                sub["path"] = "/a"
             if self.chance(0.02):
                 # Only the type of a header is looked at.
                 sub["hdr"] = [wire.OPS.get(sub["op"], 77), 0, self.rng.choice([0, 5, -101])]
@@ -330,7 +334,8 @@ class Generator:
             request = {"op": op, "path": path, "type": self.rng.choice([0, 1, 2, 3, 4, 5, 6, -1])}
         if self.old:
             # One mode for each client and path there, and no types 4 and 5.
-            if op == "addWatch":
+            # There checkWatches also finds what only another client watches.
+            if op in ("addWatch", "checkWatches"):
                 return {"op": "sync", "path": "/a"}
             request["type"] = self.rng.choice([1, 2, 3, 6])
         return request
