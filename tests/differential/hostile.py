@@ -11,6 +11,7 @@ up its share of connections. The last line is `N passed, N failed`.
 
 import argparse
 import pathlib
+import select
 import socket
 import struct
 import sys
@@ -32,9 +33,11 @@ CFG = {
     "maxClientCnxns": CONNECTIONS_MAX, "minSessionTimeout": 2000, "maxSessionTimeout": 120_000,
     "tickTime": 1000, "enforceQuota": "true", "extendedTypesEnabled": "true",
 }
-# Above what queues and socket buffers may hold for these few clients, below one reply for each
-# request they sent.
-GROWTH_MAX_KB = 400 * 1024
+# Above what queues and socket buffers may hold for twenty clients (a few MB each, at most), far
+# below one reply for each request they send.
+GROWTH_MAX_KB = 200 * 1024
+# Events cannot be held back as requests are: four clients may each fall 64 MiB behind.
+EVENTS_GROWTH_MAX_KB = 400 * 1024
 
 
 class Closed(Exception):
@@ -51,8 +54,11 @@ class Client:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
         self.socket.bind((source, 0))
         self.socket.settimeout(10)
-        self.socket.connect(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.socket.connect(("127.0.0.1", port))
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # Accepted and closed at once: reading says so.
         self.xid = 0
         self.zxid = 0
         if connect:
@@ -237,7 +243,7 @@ class Hostile:
             client.send(wire.frame(whole[:-1]))
             expect(len(client.frame()), 36, "the answer to a client without readOnly")
         self.closes(wire.encode(get("/t"), 1, 0), "a request before connect", False)
-        self.closes(wire.frame(b"\xff" * 60), "garbage of a good length", False)
+        self.closes(wire.frame(b"\x7f" * 60), "garbage of a good length", False)
 
     def check_cut_records(self):
         with self.client() as client:
@@ -315,15 +321,21 @@ class Hostile:
             expect(client.call(get("/t")), 0, "going on")
 
     def check_flood_of_connections(self):
+        time.sleep(0.5)  # Until what earlier checks left is gone, and does not count.
         flood = []
         try:
             for _ in range(3 * CONNECTIONS_MAX):
                 flood.append(self.client(connect=False))
-            refused = 0
-            for client in flood:
-                client.socket.settimeout(0.3 if refused == 0 else 0.05)
-                refused += client.ended()
-            expect(refused, 2 * CONNECTIONS_MAX, "refused connections")
+            time.sleep(0.5)
+            sockets = [client.socket for client in flood]
+            readable = set(select.select(sockets, [], [], 0)[0])
+            # Java counts a connection a little after it accepted it, so some more slip in.
+            exact = self.options.target == "ringkeeper"
+            least = (2 if exact else 1) * CONNECTIONS_MAX
+            if not least <= len(readable) <= 2 * CONNECTIONS_MAX:
+                raise AssertionError(f"{len(readable)} of {len(flood)} connections refused")
+            ended = [client.ended() for client in flood if client.socket in readable]
+            expect(all(ended), True, "refusal without a byte")
             self.healthy()
         finally:
             for client in flood:
@@ -332,6 +344,7 @@ class Hostile:
         while time.monotonic() < end:
             try:
                 with self.client():
+                    time.sleep(0.5)
                     return
             except Closed:
                 time.sleep(0.05)
@@ -414,26 +427,26 @@ class Hostile:
 
     def hold_back(self, clients, request, rounds):
         """Pipelines requests on clients that never read, as far as the server lets them."""
-        data = [client.encode(request) * 50 for client in clients]
+        waiting = []
         for client in clients:
             client.socket.setblocking(False)
+            waiting.append(client.encode(request) * 50 * rounds)
         for _ in range(rounds):
-            for client, batch in zip(clients, data):
+            for index, client in enumerate(clients):
                 try:
-                    client.socket.send(batch)
-                except BlockingIOError:
-                    pass
-                except ConnectionError:
+                    sent = client.socket.send(waiting[index][: 1 << 16])
+                    waiting[index] = waiting[index][sent:]
+                except (BlockingIOError, ConnectionError):
                     pass
             time.sleep(0.005)
 
-    def bounded(self, before, what):
+    def bounded(self, before, what, growth_max_kb=GROWTH_MAX_KB):
         peak = 0
         for _ in range(10):
             peak = max(peak, self.resident_kb())
             self.healthy()
             time.sleep(0.1)
-        if peak - before > GROWTH_MAX_KB:
+        if peak - before > growth_max_kb:
             raise AssertionError(f"{what}: {(peak - before) >> 10} MB more")
 
     def check_bounded_large_reads(self):
@@ -471,7 +484,7 @@ class Hostile:
                 for _ in range(150):  # 120 MB of events for each of the four.
                     writer.send(writer.encode({"op": "multi", "ops": [put(path)] * 1000}))
                     expect(writer.reply()[2], 0, "many changes")
-            self.bounded(before, "clients that never read their events")
+            self.bounded(before, "clients that never read their events", EVENTS_GROWTH_MAX_KB)
         finally:
             for client in clients:
                 client.socket.close()
@@ -593,6 +606,7 @@ def main():
             verdict = "ok"
         except (AssertionError, Closed, OSError, struct.error, wire.Short) as error:
             failed += 1
+            time.sleep(0.5)  # A process that is about to end does so first.
             verdict = f"FAILED: {error or 'closed by the server'} ({type(error).__name__})"
             if not hostile.server.running():
                 hostile.server.close()
