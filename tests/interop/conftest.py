@@ -99,5 +99,5 @@ def make_wire():
 
 def pytest_report_header():
     """What was tested, in the log of every run."""
-    kind = os.environ.get("INTEROP_SERVER", "ringkeeper")
+    kind = servers.kind_under_test()
     return f"server under test: {kind}, --io {os.environ.get('INTEROP_IO', 'as configured')}"
