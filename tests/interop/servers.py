@@ -330,9 +330,14 @@ def ensemble(kinds, cfg=None, **options):
     ]
 
 
+def kind_under_test():
+    """INTEROP_SERVER, by default ringkeeper."""
+    return os.environ.get("INTEROP_SERVER", "ringkeeper")
+
+
 def from_environment(**options):
     """The server under test: INTEROP_SERVER (default ringkeeper), INTEROP_IO (its --io)."""
-    kind = os.environ.get("INTEROP_SERVER", "ringkeeper")
+    kind = kind_under_test()
     io = os.environ.get("INTEROP_IO")
     if kind == "ringkeeper" and io:
         options["args"] = ("--io", io, *options.get("args", ()))
