@@ -535,7 +535,9 @@ on_both_backends! {
                         for seen in rig.harvest() {
                             match seen {
                                 Seen::Accepted(accepted, _) => socket = Some(accepted),
-                                other => note(&mut pairs, &stream, other),
+                                other @ (Seen::Received(..) | Seen::Closed(..) | Seen::Sent(..)) => {
+                                    note(&mut pairs, &stream, other);
+                                }
                             }
                         }
                         adopted = socket.map(|socket| rig.driver.adopt(socket).unwrap());
