@@ -388,7 +388,7 @@ impl Client {
         Ok(ids)
     }
 
-    /// This session's ephemerals whose paths begin with `prefix`, chroot not included.
+    /// This session's ephemerals whose paths begin with `prefix`.
     pub fn get_ephemerals(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let Reply::Paths(paths) = self.ask(Request::GetEphemerals { prefix: prefix.to_owned() })?
         else {

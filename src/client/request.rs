@@ -306,7 +306,6 @@ impl Request {
             Self::GetAcl { path } | Self::Sync { path } | Self::GetAllChildrenNumber { path } => {
                 only(path, out);
             }
-            // A prefix that is no path would otherwise become one with the chroot in front.
             Self::GetEphemerals { prefix } => only(prefix, out),
             Self::Multi(rows) | Self::MultiRead(rows) => {
                 for row in rows {
