@@ -28,7 +28,7 @@ use report::{Reading, Report};
 /// Arguments of `ringkeeper bench`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Servers, HOST:PORT[,HOST:PORT...]; sessions go to them in turn
+    /// Servers, separated by commas: HOST:PORT,HOST:PORT; sessions go to them in turn
     #[arg(long, default_value = "127.0.0.1:2181")]
     server: String,
     /// Sessions

@@ -20,7 +20,7 @@ use command::{Command, Refusal, USAGE};
 /// Arguments of `ringkeeper cli`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Servers and chroot: HOST:PORT[,HOST:PORT...][/PATH]
+    /// Servers, separated by commas, and a chroot: HOST:PORT,HOST:PORT/PATH
     #[arg(long, default_value = "localhost:2181")]
     server: String,
     /// Session timeout in milliseconds, and how long to wait for a server
