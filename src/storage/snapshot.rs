@@ -18,7 +18,6 @@ use simd_adler32::Adler32;
 
 use super::disk::{Dir, Disk, FileName, Job, ReadFile};
 use super::{Compression, Named};
-use crate::tree::acl::AclId;
 use crate::tree::{DiskStat, View, Walk};
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::{AclList, Field};
@@ -103,10 +102,11 @@ impl SnapshotWriter {
             packer.plain.put_int(*timeout_ms);
         }
         // All lists there are: which of them the view uses is known only at its end.
-        packer.plain.put_len(view.acl_count().saturating_sub(1) as usize);
-        for id in (1..view.acl_count()).map(AclId) {
+        let lists = view.acls().iter();
+        packer.plain.put_len(lists.len());
+        for (id, list) in lists {
             packer.plain.put_long(id.to_disk());
-            view.acl(id).encode(&mut packer.plain);
+            list.encode(&mut packer.plain);
         }
         Self {
             walk: view.walk(),
