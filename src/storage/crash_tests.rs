@@ -329,7 +329,7 @@ fn a_crash_before_any_job_loses_nothing_acknowledged() {
     assert!(jobs > 80, "{jobs}");
     let mut cut = 0;
     for stop in 0..=jobs {
-        for seed in 1..=6_u64 {
+        for seed in 1..=3_u64 {
             let name = format!("crash before job {stop}, seed {seed}");
             let mut disk = MemDisk::new();
             disk.jobs_left = stop;
@@ -379,15 +379,15 @@ fn a_crash_during_recovery_itself_loses_nothing() {
     base.jobs_left = 1; // The store happens, the sync does not.
     server.sync(&mut base).unwrap_err();
     assert_eq!(base.files[&base.names[&FileName::new(Dir::Log, "log.1")]].now.len(), at);
-    for seed in 1..200_u64 {
+    for seed in 1..60_u64 {
         let torn = base.crash(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for stop in 0..8 {
             let mut disk = torn.clone();
             disk.jobs_left = stop;
             let first = start(&mut disk);
-            let mut disk = if first.is_ok() { disk } else { disk.crash(seed) };
-            disk.jobs_left = usize::MAX;
+            let mut disk = disk.crash(seed);
             let again = start(&mut disk).unwrap();
+            assert!(first.is_err() || again.cuts.is_empty(), "the cut was durable");
             assert!(again.last_zxid >= acknowledged);
             assert_eq!(Some(&again.tree.digest()), server.digests.get(&again.last_zxid));
         }
@@ -507,7 +507,7 @@ fn directory(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_prefix_of_a_log_recovers_to_a_prefix_of_its_txns(cut in 0_usize..16_400) {
