@@ -464,7 +464,7 @@ impl Pipeline {
             if self.refusing.is_some() {
                 return self.queue(Effects::Deliver(from, Delivery::Declined));
             }
-            let session = self.ids.next();
+            let session = self.ids.next_id();
             let heard = self.sessions.add(session, timeout_ms, Some(from), self.now.mono_ms);
             let start = begin_record(&mut self.batch.bytes);
             let mut output = Output {
