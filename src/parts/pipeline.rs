@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use super::figures::{Figure, ShardFigures, Summary};
+use super::figures::{Figure, ShardFigures, Summary, Timings};
 use super::mesh::Mesh;
 use super::{
     Attached, Connect, Delivery, Facts, Gather, Request, ShardShare, ToShard, Write,
@@ -114,7 +114,7 @@ pub struct PipelineFigures {
     /// Sessions.
     pub sessions: Figure,
     /// Syncs of the log.
-    pub fsync_ns: Summary,
+    pub fsync_ns: Timings,
     /// Snapshots, in ms.
     pub snapshot_ms: Summary,
     /// Txns.
