@@ -34,6 +34,6 @@ def classes(version):
 
 def command(version, main, *arguments):
     """The command line that runs a compiled program with that version's client library."""
-    java = servers.java_command(version, {"org.slf4j.simpleLogger.defaultLogLevel": "warn"})
+    java = servers.java_command(version, {"org.slf4j.simpleLogger.defaultLogLevel": "error"})
     java[-1] = classes(version) + ":" + java[-1]
     return [*java, main, *map(str, arguments)]
