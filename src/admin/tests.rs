@@ -86,8 +86,8 @@ impl Server {
     }
 }
 
-const FIRST: SessionId = SessionId(0x1000_02fe_6310_000);
-const SECOND: SessionId = SessionId(0x1000_02fe_6310_001);
+const FIRST: SessionId = SessionId(0x0100_002f_e631_0000);
+const SECOND: SessionId = SessionId(0x0100_002f_e631_0001);
 
 fn connection(port: u16, session: Option<SessionFacts>) -> ConnectionFacts {
     ConnectionFacts {

@@ -110,7 +110,7 @@ fn bucket(took_ns: u64) -> usize {
     if octave > LAST_OCTAVE {
         return BUCKETS - 1;
     }
-    let eighth = (took_ns >> (octave - 3)) as usize & 7;
+    let eighth = usize::try_from((took_ns >> (octave - 3)) & 7).expect("three bits");
     1 + (octave - FIRST_OCTAVE) * 8 + eighth
 }
 

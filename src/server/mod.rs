@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 
@@ -41,8 +42,8 @@ use crate::storage::{self, DirLock, LockError};
 use crate::sys::broadcast;
 use crate::tree::TreeOptions;
 use crate::types::{Map, Zxid, seed_maps};
-use clock::Clock;
 use build::Build;
+use clock::Clock;
 use thread::{PartThread, PipelineSeat, ShardSeat, stage};
 use words::Words;
 
@@ -163,7 +164,7 @@ impl Server {
                  clientPort=2181",
             ));
         };
-        let listener = listen(wanted, config.listen_backlog()).map_err(|error| {
+        let listener = listen_soon(wanted, config.listen_backlog()).map_err(|error| {
             StartError::new(
                 1,
                 format!(
@@ -182,12 +183,32 @@ impl Server {
     }
 }
 
+/// A process that was just killed may hold its port for a moment: the kernel tears its ring down
+/// after it is gone.
+const PORT_RETRIES: u32 = 20;
+
+/// Pause between them.
+const PORT_RETRY: Duration = Duration::from_millis(100);
+
+fn listen_soon(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    for _ in 0..PORT_RETRIES {
+        match listen(addr, backlog) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(PORT_RETRY);
+            }
+            done => return done,
+        }
+    }
+    listen(addr, backlog)
+}
+
 /// COMPAT: `0.0.0.0` means both families, as Java's dual-stack socket does.
 fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     if addr.is_ipv4() && addr.ip().is_unspecified() {
         let dual = SocketAddr::from((Ipv6Addr::UNSPECIFIED, addr.port()));
         match bind(dual, backlog) {
-            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::ADDRINUSE.raw_os_error()) => {}
+            Err(error)
+                if error.raw_os_error() != Some(rustix::io::Errno::ADDRINUSE.raw_os_error()) => {}
             bound => return bound,
         }
     }
