@@ -251,6 +251,7 @@ impl Shard {
         self.inner.with(conn, |inner, conn| {
             conn.out.extend_from_slice(text);
             conn.figures.sent += 1;
+            inner.figures.sent.add(1);
             inner.close(conn);
         });
     }
@@ -488,6 +489,7 @@ impl Inner {
         if conn.phase == Phase::Closing {
             return;
         }
+        let frame_bytes = bytes.len();
         // PERF: the reply's buffer becomes the output when there is nothing before it.
         if conn.out.is_empty() {
             std::mem::swap(&mut conn.out, bytes);
@@ -496,7 +498,7 @@ impl Inner {
         }
         let took_ns = self.now.mono_ns.saturating_sub(since_ns);
         conn.count_reply(operation, xid, zxid.to_wire(), self.now, since_ns);
-        self.figures.write_done(took_ns);
+        self.figures.write_done(took_ns, frame_bytes);
         self.mark_dirty(conn);
         if close {
             conn.session = SessionId(0);
@@ -694,6 +696,7 @@ impl Inner {
             };
             argument = Reader::new(&start[4..]).long().ok();
         }
+        self.figures.word_heard();
         conn.figures.received += 1;
         conn.phase = Phase::Word;
         let (id, peer) = (conn.id, conn.peer);
@@ -922,10 +925,12 @@ impl Inner {
             schemes: &self.settings.schemes,
             key: ConnKey(conn.id.slot),
         };
+        let start = conn.out.len();
         let (operation, xid) = reads.serve(frame, &mut conn.out);
         let zxid = self.visible.to_wire();
         conn.count_reply(operation, xid, zxid, self.now, since_ns);
-        self.figures.read_done(self.now.mono_ns.saturating_sub(since_ns));
+        let took_ns = self.now.mono_ns.saturating_sub(since_ns);
+        self.figures.read_done(took_ns, conn.out.len() - start);
         self.mark_dirty(conn);
     }
 
