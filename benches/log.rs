@@ -13,7 +13,7 @@ use ringkeeper::storage::disk::{Dir, Dirs, RealDisk};
 use ringkeeper::storage::log::{LogOptions, LogWriter, begin_record, end_record};
 use ringkeeper::types::Zxid;
 
-const SEGMENT_BYTES: u64 = 64 << 20;
+const SEGMENT_BYTES: usize = 64 << 20;
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -28,7 +28,7 @@ impl Bench {
         let dir = tempfile::tempdir_in(root).expect("a directory to write in");
         let dirs = Dirs::new(dir.path(), None);
         std::fs::create_dir_all(dirs.path(Dir::Log)).expect("a directory to write in");
-        let options = LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() };
+        let options = LogOptions { segment_bytes: SEGMENT_BYTES as u64, ..LogOptions::default() };
         let mut bench = Self {
             _dir: dir,
             disk: RealDisk::new(dirs),
@@ -77,7 +77,7 @@ fn disk_bytes() -> u64 {
 }
 
 fn figures(_: &mut Criterion) {
-    const LONE: u64 = 2000;
+    const LONE: usize = 2000;
     let mut bench = Bench::new();
     let record = records(1, 256 - 13);
     bench.append(&record); // Takes the prepared segment.
@@ -88,11 +88,11 @@ fn figures(_: &mut Criterion) {
         bench.append(&record);
         took.push(start.elapsed());
     }
-    let lone_bytes = (disk_bytes() - before) / LONE;
+    let lone_bytes = (disk_bytes() - before) / LONE as u64;
     took.sort();
 
     let batch = records(64, 4096 - 13);
-    let batches = (SEGMENT_BYTES as usize - 2 * LONE as usize * 256) / batch.len() - 2;
+    let batches = (SEGMENT_BYTES - 2 * LONE * 256) / batch.len() - 2;
     let start = now();
     for _ in 0..batches {
         bench.append(&batch);

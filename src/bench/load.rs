@@ -383,3 +383,79 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::raw::frame;
+
+    fn plan(mix: &str) -> Plan {
+        let begin_ns = clock::nanos();
+        Plan {
+            mix: mix.parse().unwrap(),
+            keys: 10,
+            depth: 4,
+            rate: None,
+            poisson: false,
+            begin_ns,
+            end_ns: u64::MAX,
+            ops_max: 1000,
+            seed: 1,
+            first_created: 0,
+        }
+    }
+
+    /// Runs `plan` on one session whose server answers every request, and sleeps once, before the
+    /// hundredth.
+    fn run_on_slow_server(plan: &Plan, err: i32, stall: Duration) -> Seen {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut input, mut out) = (FrameBuffer::default(), Vec::new());
+                let mut count = 0;
+                while input.fill(&mut peer).unwrap() > 0 {
+                    while let Some(bytes) = input.take() {
+                        count += 1;
+                        if count == 100 {
+                            thread::sleep(stall);
+                        }
+                        let xid = i32::from_be_bytes(bytes[..4].try_into().unwrap());
+                        frame(&mut out, |out| ReplyHeader { xid, zxid: 1, err }.encode(out));
+                    }
+                    peer.write_all(&out).unwrap();
+                    out.clear();
+                }
+            });
+            let mut seen = run(plan, &Frames::new("/b", 10), vec![stream]).unwrap();
+            seen.streams.clear(); // The server ends with its connection.
+            seen
+        })
+    }
+
+    #[test]
+    fn a_closed_loop_sends_what_was_asked_and_counts_errors() {
+        let seen = run_on_slow_server(&plan("get:1,create:1,delete:1"), -101, Duration::ZERO);
+        let recorded: u64 = seen.latency.iter().map(Histogram::len).sum();
+        assert_eq!((seen.ops, recorded, seen.errors[&-101]), (1000, 1000, 1000));
+        let created = seen.latency[Op::Create as usize].len();
+        let deleted = seen.latency[Op::Delete as usize].len();
+        assert_eq!(seen.created, [(deleted, created)]);
+    }
+
+    #[test]
+    fn a_stall_is_seen_by_every_request_that_it_held_up() {
+        let plan = Plan { rate: Some(1000.0), depth: 1, ops_max: 600, ..plan("get") };
+        let seen = run_on_slow_server(&plan, 0, Duration::from_millis(300));
+        let latency = &seen.latency[Op::Get as usize];
+        let slow = latency.count_between(100_000_000, u64::MAX);
+        // In 300 ms some 300 requests were meant to leave; 200 of them waited 100 ms or longer.
+        assert!(slow >= 150, "{slow} of {} were slow", latency.len());
+        assert_eq!(latency.len(), 600);
+    }
+}

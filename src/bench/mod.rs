@@ -28,7 +28,7 @@ use report::{Reading, Report};
 /// Arguments of `ringkeeper bench`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Servers, HOST:PORT[,HOST:PORT...]; sessions go to them in turn
+    /// Servers, separated by commas: HOST:PORT,HOST:PORT; sessions go to them in turn
     #[arg(long, default_value = "127.0.0.1:2181")]
     server: String,
     /// Sessions
@@ -207,6 +207,8 @@ impl Run<'_> {
             return self.preload_only(main);
         }
         setup::preload(&mut main, &args.prefix, self.keys, args.size)?;
+        // Nobody pings for it, so it would not outlive a long run.
+        main.close()?;
         let frames = Frames::new(&args.prefix, args.size);
         let threads = args.threads.min(args.sessions);
         let mut shares: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
@@ -261,6 +263,7 @@ impl Run<'_> {
         if args.ops.is_some() {
             self.report.after = self.reading()?;
         }
+        let mut main = setup::connect(&self.servers, 0)?;
         self.collect(seen, begin_ns, end_ns, &mut main)?;
         if !args.keep {
             setup::delete_preloaded(&mut main, &args.prefix, self.keys)?;
@@ -332,9 +335,7 @@ impl Run<'_> {
     fn idle(&mut self, count: usize) -> io::Result<()> {
         self.report.before = self.reading()?;
         let begin_ns = clock::nanos();
-        let streams = (0..count)
-            .map(|i| Ok(setup::connect(&self.servers, i)?.into_stream()))
-            .collect::<io::Result<Vec<_>>>()?;
+        let streams = setup::connect_idle(&self.servers, count)?;
         self.report.seconds = seconds(clock::nanos() - begin_ns);
         self.report.ops = count as u64;
         self.report.after = self.reading()?;
@@ -346,6 +347,7 @@ impl Run<'_> {
         let args = self.args;
         let mut main = setup::connect(&self.servers, 0)?;
         setup::preload(&mut main, &args.prefix, self.keys, args.size)?;
+        main.close()?;
         let mut watchers = (0..args.sessions)
             .map(|i| setup::connect(&self.servers, i))
             .collect::<io::Result<Vec<_>>>()?;
@@ -373,9 +375,11 @@ impl Run<'_> {
         self.report.extra.push(("sets", json!(seen.sets)));
         self.report.latency.push(("notification", seen.latency));
         setup::close(seen.streams)?;
-        if !args.keep {
-            setup::delete_preloaded(&mut main, &args.prefix, self.keys)?;
+        if args.keep {
+            return Ok(());
         }
+        let mut main = setup::connect(&self.servers, 0)?;
+        setup::delete_preloaded(&mut main, &args.prefix, self.keys)?;
         main.close()
     }
 }

@@ -7,14 +7,15 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::mix::{create, created_path, key_path, listed_path, set_data};
+use crate::client::clock;
 use crate::client::raw::{self, Connection, Handshake};
 use crate::types::Map;
 use crate::wire::client::{PathVersion, PathWatch, Stat, decode};
-use crate::wire::codes::{ErrorCode, OpCode};
+use crate::wire::codes::{ErrorCode, OpCode, xids};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Session timeout that is asked for.
-pub(super) const TIMEOUT_MS: i32 = 30_000;
+/// Session timeout that is asked for: the longest that a default server grants.
+const TIMEOUT_MS: i32 = 40_000;
 
 /// One session on server number `turn` of the list, modulo its length.
 pub(super) fn connect(servers: &[&str], turn: usize) -> io::Result<Connection> {
@@ -33,6 +34,24 @@ pub(super) fn connect(servers: &[&str], turn: usize) -> io::Result<Connection> {
         return Err(io::Error::other(format!("{server} refused a new session")));
     }
     Ok(connection)
+}
+
+/// Opens `count` sessions that stay idle; those that are open are kept alive meanwhile.
+pub(super) fn connect_idle(servers: &[&str], count: usize) -> io::Result<Vec<TcpStream>> {
+    let mut ping = Vec::new();
+    raw::bare(&mut ping, xids::PING, OpCode::Ping);
+    let mut streams: Vec<TcpStream> = Vec::with_capacity(count);
+    let mut pinged = clock::elapsed();
+    while streams.len() < count {
+        streams.push(connect(servers, streams.len())?.into_stream());
+        if clock::elapsed() - pinged > Duration::from_secs(10) {
+            pinged = clock::elapsed();
+            for mut stream in &streams {
+                stream.write_all(&ping)?; // Its reply is read when the session is closed.
+            }
+        }
+    }
+    Ok(streams)
 }
 
 /// Sends `count` requests with as many in flight as a mebibyte holds, 512 at most. Returns the

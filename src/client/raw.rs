@@ -299,7 +299,12 @@ impl Connection {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// The socket, for a caller that goes on without blocking. Frames that came with the handshake
+    /// The socket and what was read from it, for a caller that goes on without blocking.
+    pub fn into_parts(self) -> (TcpStream, FrameBuffer) {
+        (self.stream, self.input)
+    }
+
+    /// The socket alone. Frames that came with the handshake
     /// are lost: there are none, since nothing was asked yet.
     pub fn into_stream(self) -> TcpStream {
         self.stream

@@ -314,7 +314,6 @@ impl Epoll {
         if slot >= LISTENERS {
             return self.accept((slot - LISTENERS) as usize);
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a shift leaves 32 bits")]
         let generation = (data >> 32) as u32;
         let id = ConnId { slot, generation };
         let gone = EventFlags::HUP | EventFlags::ERR;
@@ -431,3 +430,7 @@ const ARENA_KEPT_BYTES: usize = 1 << 20;
 
 /// epoll_wait counts milliseconds in 31 bits; an early return does no harm.
 const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+
+const _: () = {
+    assert!(size_of::<(u32, Option<Conn>)>() <= 64, "a session that idles shall cost little");
+};

@@ -5,12 +5,11 @@
 //! Not here: the other half of the choice, whether the async executors start (`server/`).
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-
-use std::os::fd::AsFd;
 
 use crate::sys::ring::{Op, Ring};
 
@@ -41,10 +40,17 @@ pub enum Backend {
 /// # Errors
 /// The same line, when `Uring` was asked for and is denied.
 pub fn probe(mode: IoMode) -> Result<(Backend, Option<String>), String> {
+    choose(mode, || denied_by_test().map_or_else(try_uring, Err))
+}
+
+fn choose(
+    mode: IoMode,
+    trial: impl FnOnce() -> io::Result<()>,
+) -> Result<(Backend, Option<String>), String> {
     if mode == IoMode::Epoll {
         return Ok((Backend::Epoll, None));
     }
-    let denied = match denied_by_test().map_or_else(try_uring, Err) {
+    let denied = match trial() {
         Ok(()) => return Ok((Backend::Uring, None)),
         Err(error) => explain(&error, &Kernel::read()),
     };
@@ -206,15 +212,24 @@ mod tests {
 
     #[test]
     fn epoll_needs_no_trial() {
-        assert_eq!(probe(IoMode::Epoll), Ok((Backend::Epoll, None)));
+        let chosen = choose(IoMode::Epoll, || panic!("no trial was asked for"));
+        assert_eq!(chosen, Ok((Backend::Epoll, None)));
     }
 
     #[test]
-    fn auto_and_uring_differ_only_in_what_a_denial_means() {
-        match (probe(IoMode::Auto), probe(IoMode::Uring)) {
-            (Ok((Backend::Uring, None)), Ok((Backend::Uring, None))) => {}
-            (Ok((Backend::Epoll, Some(why))), Err(error)) => assert_eq!(why, error),
-            (auto, uring) => panic!("auto {auto:?}, uring {uring:?}"),
+    fn a_ring_that_works_is_taken() {
+        for mode in [IoMode::Auto, IoMode::Uring] {
+            assert_eq!(choose(mode, || Ok(())), Ok((Backend::Uring, None)));
+        }
+    }
+
+    #[test]
+    fn any_denial_chooses_epoll_in_auto_and_is_the_error_of_uring() {
+        for errno in [Errno::PERM, Errno::NOSYS, Errno::INVAL, Errno::NOMEM, Errno::MFILE] {
+            let why = explain(&errno.into(), &Kernel::read());
+            let auto = choose(IoMode::Auto, || Err(errno.into()));
+            assert_eq!(auto, Ok((Backend::Epoll, Some(why.clone()))));
+            assert_eq!(choose(IoMode::Uring, || Err(errno.into())), Err(why));
         }
     }
 }

@@ -6,6 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
 use super::driver::{ConnId, Driver, Event};
 use super::probe::{Backend, IoMode, probe};
 
@@ -135,9 +138,13 @@ impl Rig {
     }
 }
 
-/// Bytes that tell their place.
+/// Bytes that tell their place: the period is a prime, so no buffer is as long.
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| u8::try_from((at ^ at >> 8 ^ at >> 16) & 0xff).unwrap()).collect()
+    let period: Vec<u8> =
+        (0..65_521u32).map(|at| u8::try_from((at ^ at >> 8) & 0xff).unwrap()).collect();
+    let mut bytes = period.repeat(len.div_ceil(period.len()));
+    bytes.truncate(len);
+    bytes
 }
 
 fn exactly(client: &mut TcpStream, len: usize) -> Vec<u8> {
@@ -497,4 +504,179 @@ on_both_backends! {
         let _ = client.read_to_end(&mut received);
         assert!(received.len() < 32 << 20);
     }
+
+    fn any_order_of_calls_keeps_each_stream_whole(rig) {
+        // A client's stream, the server's end of it, and what the server got so far.
+        struct Pair {
+            client: Option<TcpStream>,
+            conn: ConnId,
+            written: usize,
+            read: usize,
+            sending: bool,
+            ended: bool,
+        }
+        let stream = pattern(4 << 20);
+        let mut dice = 0x9e37_79b9_7f4a_7c15u64;
+        let mut roll = |sides: u64| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from((dice >> 33) % sides).unwrap()
+        };
+        let mut pairs: Vec<Pair> = Vec::new();
+        for _ in 0..6000 {
+            let at = if pairs.is_empty() { 0 } else { roll(pairs.len() as u64) };
+            let has_room = pairs.len() < 30;
+            match (roll(16), pairs.get_mut(at)) {
+                (0, _) | (_, None) if has_room => {
+                    let client = TcpStream::connect(rig.address).unwrap();
+                    let mut adopted = None;
+                    while adopted.is_none() {
+                        rig.driver.wait(SOON).unwrap();
+                        let mut socket = None;
+                        for seen in rig.harvest() {
+                            match seen {
+                                Seen::Accepted(accepted, _) => socket = Some(accepted),
+                                other @ (Seen::Received(..) | Seen::Closed(..) | Seen::Sent(..)) => {
+                                    note(&mut pairs, &stream, other);
+                                }
+                            }
+                        }
+                        adopted = socket.map(|socket| rig.driver.adopt(socket).unwrap());
+                    }
+                    client.set_nonblocking(true).unwrap();
+                    pairs.push(Pair {
+                        client: Some(client),
+                        conn: adopted.unwrap(),
+                        written: 0,
+                        read: 0,
+                        sending: false,
+                        ended: false,
+                    });
+                }
+                (1..=4, Some(pair)) => {
+                    let most = if roll(4) == 0 { 60_000 } else { 300 };
+                    let len = 1 + roll(most);
+                    if let Some(client) = &mut pair.client {
+                        let part = &stream[pair.written..(pair.written + len).min(stream.len())];
+                        pair.written += client.write(part).unwrap_or(0);
+                    }
+                }
+                (5 | 6, Some(pair)) if !pair.sending && !pair.ended => {
+                    pair.sending = true;
+                    let most = if roll(4) == 0 { 3 << 20 } else { 500 };
+                    let len = 1 + roll(most);
+                    rig.driver.send(pair.conn, stream[..len].to_vec());
+                }
+                (7, Some(pair)) => rig.driver.pause(pair.conn),
+                (8 | 9, Some(pair)) => rig.driver.resume(pair.conn),
+                (10, Some(pair)) => {
+                    if let Some(client) = pair.client.take()
+                        && roll(2) == 0
+                    {
+                        let now = Some(Duration::ZERO);
+                        rustix::net::sockopt::set_socket_linger(&client, now).unwrap();
+                    }
+                }
+                (11, Some(pair)) if pair.ended || roll(3) == 0 => {
+                    rig.driver.close(pair.conn);
+                    if roll(2) == 0 {
+                        rig.driver.abort(pair.conn);
+                    }
+                    pairs.swap_remove(at);
+                }
+                (12, Some(pair)) => {
+                    if let Some(client) = &mut pair.client {
+                        let _ = client.read(&mut vec![0; 100_000]);
+                    }
+                }
+                _ => {
+                    for seen in rig.turn(Some(Duration::ZERO)) {
+                        note(&mut pairs, &stream, seen);
+                    }
+                }
+            }
+        }
+        for pair in pairs.drain(..) {
+            rig.driver.abort(pair.conn);
+        }
+        rig.until_no_sockets();
+
+        fn note(pairs: &mut [Pair], stream: &[u8], seen: Seen) {
+            let (Seen::Received(of, _) | Seen::Closed(of, _) | Seen::Sent(of, _)) = &seen else {
+                panic!("nobody connects: {seen:?}")
+            };
+            let pair = pairs.iter_mut().find(|pair| pair.conn == *of);
+            let pair = pair.expect("a closed connection has no events");
+            match seen {
+                Seen::Received(_, bytes) => {
+                    assert!(bytes == stream[pair.read..pair.read + bytes.len()], "a hole");
+                    pair.read += bytes.len();
+                    assert!(pair.read <= pair.written);
+                }
+                Seen::Closed(_, error) => {
+                    assert!(pair.client.is_none(), "{error:?}");
+                    pair.ended = true;
+                }
+                Seen::Sent(_, buffer) => {
+                    assert!(pair.sending && buffer.is_empty());
+                    pair.sending = false;
+                }
+                Seen::Accepted(..) => {}
+            }
+        }
+    }
+
+    fn a_want_of_descriptors_pauses_accepting_and_ends_with_it(rig) {
+        // The limit is the process's, so the test runs once more in a process of its own.
+        if std::env::var_os(ALONE).is_none() {
+            let name = format!("{}::{}", module_path!(), match rig.driver {
+                Driver::Uring(_) => "over_uring::a_want_of_descriptors_pauses_accepting_and_ends_with_it",
+                Driver::Epoll(_) => "over_epoll::a_want_of_descriptors_pauses_accepting_and_ends_with_it",
+            });
+            let name = name.split_once("::").expect("the crate comes first").1;
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", name, "--test-threads=1"])
+                .env(ALONE, "1")
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(64);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        // Anew, since the kernel notes the limit when an accept is armed.
+        let backend = match rig.driver {
+            Driver::Uring(_) => Backend::Uring,
+            Driver::Epoll(_) => Backend::Epoll,
+        };
+        rig = Rig::new(backend);
+        let (connected, _) = rig.connect();
+        let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(rig.address).unwrap()).collect();
+        let mut hog = Vec::new();
+        while let Ok(descriptor) = rustix::io::dup(&connected) {
+            hog.push(descriptor);
+        }
+        let mut accepted = Vec::new();
+        let mut take = |seen| match seen {
+            Seen::Accepted(socket, _) => accepted.push(socket),
+            Seen::Received(..) | Seen::Closed(..) | Seen::Sent(..) => panic!("{seen:?}"),
+        };
+        rig.turn(SOON).into_iter().for_each(&mut take);
+        let start = clock_gettime(ClockId::Monotonic);
+        for _ in 0..5 {
+            rig.turn(Some(Duration::from_secs(5))).into_iter().for_each(&mut take);
+        }
+        let took = Duration::try_from(clock_gettime(ClockId::Monotonic) - start).unwrap();
+        let paused = Duration::from_millis(150)..Duration::from_secs(4);
+        assert!(paused.contains(&took), "neither spins nor stops: {took:?}");
+        drop(hog);
+        let mut left = clients.len() - accepted.len();
+        assert!(left > 0, "the limit was felt");
+        while left > 0 {
+            rig.until(|_, seen| matches!(seen, Seen::Accepted(..)).then(|| left -= 1));
+        }
+    }
 }
+
+const ALONE: &str = "RINGKEEPER_TEST_ALONE";

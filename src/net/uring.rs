@@ -332,3 +332,7 @@ fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
 
 /// Receive buffers beyond one for each connection: a few who send much get further in a turn.
 const BUFFERS_SPARE: usize = 64;
+
+const _: () = {
+    assert!(size_of::<(u32, Option<Conn>)>() <= 24, "a session that idles shall cost little");
+};

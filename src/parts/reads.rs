@@ -50,9 +50,6 @@ impl Reads<'_> {
         if let Err(code) = self.dispatch(kind, reader.rest(), out) {
             out.truncate(body);
             out[body - 4..body].copy_from_slice(&code.to_wire().to_be_bytes());
-            if kind == OpCode::MultiRead {
-                MultiHeader { kind: -1, done: true, err: -1 }.encode(out);
-            }
         }
         finish_frame(out, start);
         (kind, xid)

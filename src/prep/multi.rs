@@ -21,14 +21,10 @@ impl Prep {
         out: &mut Output<'_>,
     ) -> Prepared {
         let Ok(operations) = decode(request.body) else {
-            self.error(tree, header, ErrorCode::MarshallingError, out.log);
-            return Prepared {
-                zxid: header.zxid,
-                is_txn: true,
-                error: Some(ErrorCode::MarshallingError),
-            };
+            return self.undecodable(tree, header, out);
         };
-        let (reply_start, changes_start) = (out.reply.len(), out.changes.len());
+        let (log_start, reply_start) = (out.log.len(), out.reply.len());
+        let changes_start = out.changes.len();
         let savepoint = tree.savepoint();
         header.encode(OpCode::Multi, out.log);
         out.log.put_len(operations.len());
@@ -47,6 +43,14 @@ impl Prep {
                     break;
                 }
             }
+        }
+        if let Some((_, ErrorCode::MarshallingError)) = failed {
+            // COMPAT: a null where none may be, found late, is no row's error.
+            tree.rollback(savepoint);
+            out.changes.truncate(changes_start);
+            out.reply.truncate(reply_start);
+            out.log.truncate(log_start);
+            return self.undecodable(tree, header, out);
         }
         if let Some((failed_row, code)) = failed {
             // Nothing of it happened, but it has its place and its digest: rows before the failed
@@ -86,6 +90,18 @@ impl Prep {
         self.finish_txn(tree, out.log);
         Prepared { zxid: header.zxid, is_txn: true, error: None }
     }
+
+    /// COMPAT: spends a zxid, unlike a single write that does not decode.
+    fn undecodable(
+        &mut self,
+        tree: &mut DataTree,
+        header: &TxnHeader,
+        out: &mut Output<'_>,
+    ) -> Prepared {
+        let error = ErrorCode::MarshallingError;
+        self.error(tree, header, error, out.log);
+        Prepared { zxid: header.zxid, is_txn: true, error: Some(error) }
+    }
 }
 
 /// All rows, or nothing. Only `done` ends the list.
@@ -109,7 +125,10 @@ fn decode(body: &[u8]) -> Result<Operations<'_>, DecodeError> {
             | OpCode::Check => {}
             _ => return Err(DecodeError::Kind(header.kind)),
         }
-        operations.push(Operation::decode(kind, &mut reader)?.in_multi()?);
+        let operation = Operation::decode(kind, &mut reader)?.in_multi()?;
+        // COMPAT: one null path spoils the whole request (ZooKeeper: getPendingChanges).
+        operation.path().ok_or(DecodeError::Null)?;
+        operations.push(operation);
     }
 }
 

@@ -88,6 +88,18 @@ impl<'a> Operation<'a> {
         Ok(Self::Create(create))
     }
 
+    /// The node it is about; null is possible.
+    pub(super) fn path(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Create(create) => create.request.path,
+            Self::Delete(request) | Self::Check(request) => request.path,
+            Self::DeleteContainer(request) => request.path,
+            Self::SetData(request) => request.path,
+            Self::SetAcl(request) => request.path,
+            Self::Reconfig => None,
+        }
+    }
+
     /// Type of the txn it becomes.
     pub(super) fn txn_kind(&self) -> OpCode {
         match self {

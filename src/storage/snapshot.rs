@@ -477,13 +477,14 @@ impl<R: BufRead> Source<R> {
     }
 
     fn failed(&self, err: io::Error) -> SnapshotError {
-        match err.kind() {
-            io::ErrorKind::UnexpectedEof => self.damaged("it ends too early"),
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        if err.kind() == UnexpectedEof {
+            self.damaged("it ends too early")
+        } else if matches!(err.kind(), InvalidData | InvalidInput) {
             // What the decompressors say of bytes that are not theirs.
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                self.damaged(&format!("it cannot be decompressed: {err}"))
-            }
-            _ => SnapshotError::Io(err),
+            self.damaged(&format!("it cannot be decompressed: {err}"))
+        } else {
+            SnapshotError::Io(err)
         }
     }
 

@@ -27,7 +27,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,6 @@ impl Token {
         u64::from(self.generation) << 32 | u64::from(self.slot) << 8 | self.op as u64
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "each part is masked or shifted out")]
     fn unpack(user_data: u64) -> Self {
         const OPS: [Op; 5] = [Op::Accept, Op::Recv, Op::Send, Op::Poll, Op::Cancel];
         Self {
@@ -207,7 +206,10 @@ impl Ring {
     /// Accepts until told otherwise.
     pub fn accept(&mut self, listener: BorrowedFd<'_>, slot: u32) {
         let token = Token { op: Op::Accept, slot, generation: 0 };
-        self.push(opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).build(), token);
+        let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+            .flags(SocketFlags::CLOEXEC.bits().cast_signed())
+            .build();
+        self.push(entry, token);
     }
 
     /// Completes whenever the eventfd is written; nobody needs to read it.

@@ -114,16 +114,15 @@ class Connection:
         if self.refused:
             self.pending.clear()
         else:
-            if names.first_session is None:
-                names.first_session = session
             slot = self.side.slots[request["slot"]]
             slot.session, slot.password = session, password
         if password == wire.ZERO_PASSWORD:
             password = "zeros"
         else:
             password = "derived" if password == wire.password_of(session) else password.hex()
+        name = names.session(session, new=request["new"])
         # Bytes left are the readOnly byte, which is there only if the request had one.
-        return ["connected", version, timeout, names.session(session), password, r.rest().hex()]
+        return ["connected", version, timeout, name, password, r.rest().hex()]
 
 
 class Slot:
@@ -191,6 +190,8 @@ class Executor:
 
     def applicable(self, step):
         """Whether the step still means something after others were dropped before it."""
+        if step["k"] == "restart":
+            return True
         slot = step["s"]
         first = self.sides[0]
         if step["k"] in ("req", "drop"):
@@ -230,7 +231,8 @@ class Executor:
                 side.abandoned.remove((session, password))
                 slot.session, slot.password = session, password
             slot.connection = Connection(side, side.server.port)
-            slot.connection.pending.append({"op": "connect", "slot": step["s"]})
+            slot.connection.pending.append(
+                {"op": "connect", "slot": step["s"], "new": step["k"] == "open"})
             data = wire.connect_request(step, session, password, last[step["lastz"]])
         connection = slot.connection
         for request in step.get("reqs", ()):
@@ -253,6 +255,8 @@ class Executor:
 
     def run(self, step):
         """Plays one step. Returns, for each side, {who: [frames]}."""
+        if step["k"] == "restart":
+            return self.restart()
         acting = [self.start(side, step) for side in self.sides]
         answers = []
         for side, (connection, replaced) in zip(self.sides, acting):
@@ -277,6 +281,19 @@ class Executor:
         for side in self.sides:
             self.settle(side, step)
         return answers
+
+    def restart(self):
+        """SIGKILL and a new start on the same directory: sessions and tree must be there again."""
+        for side in self.sides:
+            side.close()
+            for slot in side.slots:
+                slot.connection = None
+            side.server.kill()
+            side.server.start(wait=False)
+        for side in self.sides:
+            side.server.wait_ready()
+        self.last = [{} for _ in self.sides]
+        return self.last
 
     def learn(self, step, answer):
         for frame in answer.get(f"client{step['s']}", ()):

@@ -24,6 +24,8 @@ OPS = {
 PING_XID = -2
 EVENT_XID = -1
 ZERO_PASSWORD = b"\0" * 16
+# Two lives of a server start at least a millisecond apart, which is 65536 ids.
+SESSIONS_OF_A_LIFE_MAX = 60_000
 EVENT_NAMES = {1: "NodeCreated", 2: "NodeDeleted", 3: "NodeDataChanged", 4: "NodeChildrenChanged"}
 
 
@@ -210,7 +212,7 @@ class Names:
     """What one server calls its sessions, zxids and moments, mapped to names both must share."""
 
     def __init__(self):
-        self.first_session = None
+        self.first_sessions = []
         self.base_zxid = None
         self.times = {}
         self.hide_event_zxids = False
@@ -221,11 +223,18 @@ class Names:
             return value
         return f"z{value - self.base_zxid:+d}"
 
-    def session(self, value):
-        if value == 0 or self.first_session is None:
+    def session(self, value, new=False):
+        """Ids rise by one within a life of the server; the first of each life is arbitrary."""
+        if value == 0:
             return value
-        ordinal = value - self.first_session
-        return f"session{ordinal}" if 0 <= ordinal < 100_000 else f"session {value:#x}"
+        for life, first in enumerate(self.first_sessions):
+            if 0 <= value - first < SESSIONS_OF_A_LIFE_MAX:
+                return f"session {life}.{value - first}"
+        if not new:
+            return f"session {value:#x}"
+        self.first_sessions.append(value)
+        # A standalone server's number, 1, is the high byte.
+        return f"first session of server {value >> 56}"
 
     def time(self, zxid, value):
         """A txn has one time. The clocks differ, but each zxid must always tell the same one."""

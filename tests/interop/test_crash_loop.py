@@ -94,11 +94,9 @@ class Worker(threading.Thread):
             return wire.send(w.CREATE, body), acknowledged
         mine["pairs"] += 1
         first, second = (f"{self.node}/{side}{mine['pairs']}" for side in "ab")
-        body = b"".join(
-            struct.pack(">i?i", w.CREATE, False, -1) + w.create_body(path, b"pair")
-            for path in (first, second)
+        body = w.multi_body(
+            *((w.CREATE, w.create_body(path, b"pair")) for path in (first, second))
         )
-        body += struct.pack(">i?i", -1, True, -1)
 
         def acknowledged(reply):
             (kind,) = struct.unpack(">i", reply.body[:4])

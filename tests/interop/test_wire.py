@@ -223,22 +223,16 @@ def test_set_watches_replays_what_was_missed(server, make_wire, conn, root):
     assert {event[:2] for event in back.events} == {(3, root), (2, gone)}
 
 
-def multi_body(*operations):
-    """MultiHeader and request for each (type, body), then the end."""
-    body = b"".join(struct.pack(">i?i", op, False, -1) + part for op, part in operations)
-    return body + struct.pack(">i?i", -1, True, -1)
-
-
 def test_multi_is_one_zxid_and_failed_multi_is_nothing(conn, root):
     first, second = root + "/1", root + "/2"
     good = conn.call(
-        w.MULTI, multi_body((w.CREATE, w.create_body(first)), (w.CREATE, w.create_body(second)))
+        w.MULTI, w.multi_body((w.CREATE, w.create_body(first)), (w.CREATE, w.create_body(second)))
     )
     assert good.err == 0
     assert conn.get(first)[1].czxid == conn.get(second)[1].czxid == good.zxid
     bad = conn.call(
         w.MULTI,
-        multi_body(
+        w.multi_body(
             (w.DELETE, w.delete_body(first)),
             (w.DELETE, w.delete_body(root + "/none")),
             (w.DELETE, w.delete_body(second)),

@@ -12,7 +12,8 @@ from collections import namedtuple
 OPEN_ACL = struct.pack(">ii", 1, 31) + struct.pack(">i5si6s", 5, b"world", 6, b"anyone")
 
 CREATE, DELETE, EXISTS, GET, SET, CHILDREN, SYNC, PING = 1, 2, 3, 4, 5, 8, 9, 11
-CHILDREN2, MULTI, CREATE2, AUTH, SET_WATCHES, CLOSE = 12, 14, 15, 100, 101, -11
+GET_ACL, CHILDREN2, MULTI, CREATE2, CONTAINER, TTL = 6, 12, 14, 15, 19, 21
+AUTH, SET_WATCHES, CLOSE = 100, 101, -11
 EPHEMERAL, SEQUENTIAL = 1, 2
 
 Reply = namedtuple("Reply", "xid zxid err body")
@@ -20,6 +21,12 @@ Stat = namedtuple(
     "Stat",
     "czxid mzxid ctime mtime version cversion aversion owner data_length children pzxid",
 )
+
+
+def multi_body(*operations):
+    """The body of a multi: MultiHeader and request for each (type, body), then the end."""
+    body = b"".join(struct.pack(">i?i", op, False, -1) + part for op, part in operations)
+    return body + struct.pack(">i?i", -1, True, -1)
 
 
 class Closed(Exception):
@@ -193,6 +200,13 @@ class Wire:
             names.append(reply.body[at + 4 : at + 4 + length].decode())
             at += 4 + length
         return names
+
+    def authenticate(self, scheme, credential):
+        """Adds an identity to the connection."""
+        body = struct.pack(">i", 0) + ustring(scheme) + buffer(credential)
+        reply = self.call(AUTH, body, xid=-4)
+        if reply.err:
+            raise AssertionError(f"auth {scheme}: error {reply.err}")
 
     def close_session(self):
         """closeSession, and the server's end of the stream."""
