@@ -51,7 +51,7 @@ impl Unit {
         }
     }
 
-    /// The mean as it is told. PERF: Java's is of whole ms, ours of ns: most reads take less than
+    /// The mean as it is told. COMPAT: Java's is of whole ms, ours of ns: most reads take less than
     /// one ms, and a mean of zeros says nothing.
     pub fn mean(self, spread: &Spread) -> f64 {
         if spread.count == 0 {
@@ -92,7 +92,7 @@ pub struct Figures {
     pub watches: u64,
     /// Sizes of replies.
     pub reply_bytes: Spread,
-    /// Size of the latest reply of the shards' largest, -1 before the first.
+    /// Size of the latest reply, the largest of the shards'; -1 before the first.
     pub last_reply_bytes: i64,
     /// Latencies of reads.
     pub reads: Spread,

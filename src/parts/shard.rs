@@ -222,6 +222,9 @@ impl Shard {
         inner.check_timers();
         inner.flush();
         actions.append(&mut inner.actions);
+        // The pipeline reads the first to know whom a change must wake.
+        inner.figures.watches.set(inner.watches.watch_count() as u64);
+        inner.figures.outstanding.set(inner.in_flight as u64);
         inner.mesh.finish_turn(usize::from(inner.index), inner.now.mono_ms);
         std::mem::take(&mut inner.wake_pipeline)
     }
@@ -553,6 +556,7 @@ impl Inner {
                 conn.with_read_only,
             );
             conn.figures.sent += 1;
+            inner.figures.sent.add(1);
             inner.mark_dirty(conn);
             inner.resume(pin, conn);
         });
@@ -1059,6 +1063,7 @@ impl Sink for Firing<'_> {
         conn.out.extend_from_slice(self.frame);
         conn.event_bytes += self.frame.len();
         conn.figures.sent += 1;
+        self.figures.sent.add(1);
         self.figures.notifications.add(1);
         if !conn.dirty {
             conn.dirty = true;
