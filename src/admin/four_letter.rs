@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -174,14 +175,27 @@ fn connections(facts: &Facts) -> impl Iterator<Item = &ConnectionFacts> {
 fn brief(text: &mut String, connection: &ConnectionFacts) {
     write!(
         text,
-        " /{}[{}](queued={},recved={},sent={}",
-        connection.peer,
+        " {}[{}](queued={},recved={},sent={}",
+        java_address(&connection.peer),
         u8::from(!connection.asks),
         connection.queued,
         connection.received,
         connection.sent,
     )
     .expect("a String takes all");
+}
+
+/// A peer as Java's `InetSocketAddress` prints one without a name: IPv6 has all its groups, and an
+/// IPv4 client of a socket for both is an IPv4 client.
+fn java_address(peer: &str) -> String {
+    match peer.parse::<SocketAddr>().map(|peer| (peer.ip().to_canonical(), peer.port())) {
+        Ok((IpAddr::V6(ip), port)) => {
+            let groups = ip.segments().map(|group| format!("{group:x}"));
+            format!("/[{}]:{port}", groups.join(":"))
+        }
+        Ok((IpAddr::V4(ip), port)) => format!("/{ip}:{port}"),
+        Err(_) => format!("/{peer}"),
+    }
 }
 
 fn cons(facts: &Facts) -> String {
@@ -309,7 +323,7 @@ fn dump(facts: &Facts) -> Vec<u8> {
         line!(tail, "{} expire at {}:", connections.len(), java_date(due_wall_ms));
         for connection in connections {
             let session = connection.session.as_ref().map_or(SessionId(0), |session| session.id);
-            line!(tail, "\tip: /{} sessionId: {session}", connection.peer);
+            line!(tail, "\tip: {} sessionId: {session}", java_address(&connection.peer));
         }
     }
     text.extend_from_slice(tail.as_bytes());

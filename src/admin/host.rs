@@ -29,9 +29,7 @@ fn proc_mb(file: &str, key: &str) -> u64 {
 pub(super) fn environment() -> Vec<(&'static str, String)> {
     let uname = rustix::system::uname();
     let lossy = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    let variable = |names: &[&str]| {
-        names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "?".to_owned())
-    };
+    let (user_name, user_home) = user();
     let user_dir = std::env::current_dir().map_or("?".to_owned(), |dir| dir.display().to_string());
     vec![
         ("zookeeper.version", super::version()),
@@ -39,13 +37,30 @@ pub(super) fn environment() -> Vec<(&'static str, String)> {
         ("os.name", lossy(uname.sysname())),
         ("os.arch", java_arch(&lossy(uname.machine())).to_owned()),
         ("os.version", lossy(uname.release())),
-        ("user.name", variable(&["USER", "LOGNAME"])),
-        ("user.home", variable(&["HOME"])),
+        ("user.name", user_name),
+        ("user.home", user_home),
         ("user.dir", user_dir),
         ("os.memory.free", format!("{}MB", proc_mb("/proc/meminfo", "MemAvailable:"))),
         ("os.memory.max", format!("{}MB", proc_mb("/proc/meminfo", "MemTotal:"))),
         ("os.memory.total", format!("{}MB", proc_mb("/proc/self/status", "VmRSS:"))),
     ]
+}
+
+/// Name and home of who runs this, from the passwd file as Java has it: a service manager need not
+/// set variables.
+fn user() -> (String, String) {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let id = rustix::process::getuid().as_raw().to_string();
+    let of_user = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        match fields.as_slice() {
+            [name, _, user, _, _, home, ..] if *user == id => {
+                Some(((*name).to_owned(), (*home).to_owned()))
+            }
+            _ => None,
+        }
+    };
+    passwd.lines().find_map(of_user).unwrap_or_else(|| ("?".to_owned(), "?".to_owned()))
 }
 
 /// Java's word for an architecture.

@@ -51,7 +51,7 @@ impl Unit {
         }
     }
 
-    /// The mean as it is told. PERF: Java's is of whole ms, ours of ns: most reads take less than
+    /// The mean as it is told. COMPAT: Java's is of whole ms, ours of ns: most reads take less than
     /// one ms, and a mean of zeros says nothing.
     pub fn mean(self, spread: &Spread) -> f64 {
         if spread.count == 0 {
@@ -92,7 +92,7 @@ pub struct Figures {
     pub watches: u64,
     /// Sizes of replies.
     pub reply_bytes: Spread,
-    /// Size of the latest reply of the shards' largest, -1 before the first.
+    /// Size of the latest reply, the largest of the shards'; -1 before the first.
     pub last_reply_bytes: i64,
     /// Latencies of reads.
     pub reads: Spread,
@@ -376,6 +376,7 @@ pub const METRICS: &[Metric] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parts::figures::Summary;
     use crate::types::Set;
 
     #[test]
@@ -388,8 +389,12 @@ mod tests {
 
     #[test]
     fn a_mean_of_times_is_finer_than_ms() {
-        let spread =
-            Spread { count: 4, sum: 1_000_000, min: 100_000, max: 400_000, ..Spread::default() };
+        let summary = Summary::default();
+        for took_ns in [100_000, 200_000, 300_000, 400_000] {
+            summary.record(took_ns);
+        }
+        let mut spread = Spread::default();
+        spread.add(&summary);
         assert_eq!(Unit::Ns.mean(&spread), 0.25);
         assert_eq!(Unit::Ns.whole(spread.max), 0);
         assert_eq!(Unit::One.mean(&spread), 250_000.0);

@@ -110,7 +110,7 @@ fn bucket(took_ns: u64) -> usize {
     if octave > LAST_OCTAVE {
         return BUCKETS - 1;
     }
-    let eighth = usize::try_from((took_ns >> (octave - 3)) & 7).expect("three bits");
+    let eighth = usize::try_from((took_ns >> (octave - 3)) & 7).expect("0 to 7");
     1 + (octave - FIRST_OCTAVE) * 8 + eighth
 }
 
@@ -226,14 +226,26 @@ pub struct ShardFigures {
 }
 
 impl ShardFigures {
-    pub(super) fn read_done(&self, took_ns: u64) {
-        self.sent.add(1);
+    pub(super) fn read_done(&self, took_ns: u64, frame_bytes: usize) {
+        self.replied(frame_bytes);
         self.read_ns.record(took_ns);
     }
 
-    pub(super) fn write_done(&self, took_ns: u64) {
-        self.sent.add(1);
+    pub(super) fn write_done(&self, took_ns: u64, frame_bytes: usize) {
+        self.replied(frame_bytes);
         self.write_ns.record(took_ns);
+    }
+
+    /// A reply's size is told without the length before it.
+    fn replied(&self, frame_bytes: usize) {
+        self.sent.add(1);
+        self.reply_bytes.record(frame_bytes.saturating_sub(4) as u64);
+    }
+
+    /// A four-letter word counts as a packet too.
+    pub(super) fn word_heard(&self) {
+        self.received.add(1);
+        self.received_bytes.add(4);
     }
 
     /// Forgets what `srst` forgets: counts and latencies, not what is there now.

@@ -867,6 +867,8 @@ impl Pipeline {
             self.figures.snapshot_ms.reset();
             self.figures.batch_records.reset();
             self.figures.proposals.set(0);
+            self.figures.expired.set(0);
+            self.figures.revalidations.set(0);
         }
         let id = self.next_gathering;
         self.next_gathering += 1;

@@ -222,6 +222,9 @@ impl Shard {
         inner.check_timers();
         inner.flush();
         actions.append(&mut inner.actions);
+        // The pipeline reads the first to know whom a change must wake.
+        inner.figures.watches.set(inner.watches.watch_count() as u64);
+        inner.figures.outstanding.set(inner.in_flight as u64);
         inner.mesh.finish_turn(usize::from(inner.index), inner.now.mono_ms);
         std::mem::take(&mut inner.wake_pipeline)
     }
@@ -251,6 +254,7 @@ impl Shard {
         self.inner.with(conn, |inner, conn| {
             conn.out.extend_from_slice(text);
             conn.figures.sent += 1;
+            inner.figures.sent.add(1);
             inner.close(conn);
         });
     }
@@ -493,6 +497,7 @@ impl Inner {
         if conn.phase == Phase::Closing {
             return;
         }
+        let frame_bytes = bytes.len();
         // PERF: the reply's buffer becomes the output when there is nothing before it.
         if conn.out.is_empty() {
             std::mem::swap(&mut conn.out, bytes);
@@ -501,7 +506,7 @@ impl Inner {
         }
         let took_ns = self.now.mono_ns.saturating_sub(since_ns);
         conn.count_reply(operation, xid, zxid.to_wire(), self.now, since_ns);
-        self.figures.write_done(took_ns);
+        self.figures.write_done(took_ns, frame_bytes);
         self.mark_dirty(conn);
         if close {
             conn.session = SessionId(0);
@@ -556,6 +561,7 @@ impl Inner {
                 conn.with_read_only,
             );
             conn.figures.sent += 1;
+            inner.figures.sent.add(1);
             inner.mark_dirty(conn);
             inner.resume(pin, conn);
         });
@@ -705,6 +711,7 @@ impl Inner {
             };
             argument = Reader::new(&start[4..]).long().ok();
         }
+        self.figures.word_heard();
         conn.figures.received += 1;
         conn.phase = Phase::Word;
         let (id, peer) = (conn.id, conn.peer);
@@ -922,10 +929,12 @@ impl Inner {
             schemes: &self.settings.schemes,
             key: ConnKey(conn.id.slot),
         };
+        let start = conn.out.len();
         let (operation, xid) = reads.serve(frame, &mut conn.out);
         let zxid = self.visible.to_wire();
         conn.count_reply(operation, xid, zxid, self.now, since_ns);
-        self.figures.read_done(self.now.mono_ns.saturating_sub(since_ns));
+        let took_ns = self.now.mono_ns.saturating_sub(since_ns);
+        self.figures.read_done(took_ns, conn.out.len() - start);
         self.mark_dirty(conn);
     }
 
@@ -1056,6 +1065,7 @@ impl Sink for Firing<'_> {
         conn.out.extend_from_slice(self.frame);
         conn.event_bytes += self.frame.len();
         conn.figures.sent += 1;
+        self.figures.sent.add(1);
         self.figures.notifications.add(1);
         if !conn.dirty {
             conn.dirty = true;
