@@ -41,7 +41,6 @@ pub(super) struct Hash {
 }
 
 impl Hash {
-    #[expect(clippy::cast_possible_truncation, reason = "bits are cut out of the hash")]
     pub(super) fn new(hash: u64) -> Self {
         Self { bits: (hash >> 33) as u32, tag: ((hash & 0xffff) as usize).max(1) }
     }

@@ -41,10 +41,11 @@ impl DataTree {
         if let Txn::Multi(txns) = txn {
             let failed = txns.iter().any(|txn| matches!(txn, Txn::Error(_)));
             for txn in txns {
-                results.push(match txn {
-                    Txn::Error(_) => self.apply_one(header, txn, changes),
-                    _ if failed => Applied::Done,
-                    _ => self.apply_one(header, txn, changes),
+                let undone = failed && !matches!(txn, Txn::Error(_));
+                results.push(if undone {
+                    Applied::Done
+                } else {
+                    self.apply_one(header, txn, changes)
                 });
             }
         } else {
