@@ -209,7 +209,12 @@ fn twin_apply(model: &mut Model, zxid: i64, time: i64, txn: &Txn<'_>, session: i
             }
             return;
         }
-        _ => return,
+        Txn::Create2(_)
+        | Txn::DeleteContainer(_)
+        | Txn::Reconfig(_)
+        | Txn::Check(_)
+        | Txn::CreateSession(_)
+        | Txn::Error(_) => return,
     };
     if path.is_empty() {
         return;
@@ -353,7 +358,11 @@ impl World {
                 let check = Txn::Check(CheckTxn { path, version: 1 });
                 Txn::Multi(vec![Txn::Delete(path), Txn::Error(-103), check])
             }
-            _ => flat(op, &mut session),
+            Op::Create { .. }
+            | Op::Delete(_)
+            | Op::SetData { .. }
+            | Op::SetAcl { .. }
+            | Op::Close(_) => flat(op, &mut session),
         };
         let time = header(1, self.zxid).time_ms;
         twin_apply(&mut self.model, self.zxid.cast_signed(), time, &txn, session);
