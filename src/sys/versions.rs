@@ -678,6 +678,25 @@ impl Store {
         }
     }
 
+    /// Znodes in the child lists, and the root.
+    #[cfg(test)]
+    pub(crate) fn linked(&self) -> usize {
+        let mut stack = vec![self.shared.root];
+        let mut count = 0;
+        while let Some(znode) = stack.pop() {
+            count += 1;
+            // SAFETY: linked, so alive.
+            let mut chunk = unsafe { znode.as_ref().children.load(Ordering::Relaxed).as_ref() };
+            while let Some(this) = chunk {
+                let slots = this.slots().iter();
+                stack.extend(slots.filter_map(|s| NonNull::new(s.load(Ordering::Relaxed))));
+                // SAFETY: chunks live as long as their znode.
+                chunk = unsafe { this.next.as_ref() };
+            }
+        }
+        count
+    }
+
     /// Pieces unlinked but not freed yet, and versions waiting for readers or views.
     pub fn backlog(&self) -> (usize, usize) {
         (self.garbage.borrow().len(), self.queue.borrow().len() + self.held.borrow().len())

@@ -382,9 +382,7 @@ impl DataTree {
             if let Some(old) = znode.head() {
                 let old_fields = old.fields();
                 fields.children = old_fields.children;
-                // The root is born with its version, uncounted.
-                let born = self.digest == 0 && path.is_empty();
-                old_digest = if born { 0 } else { old_fields.digest };
+                old_digest = old_fields.digest;
                 self.owned.remove(path, old_fields.owner);
                 self.bytes = moved(self.bytes, -i64::from(old.data_len()));
             }
@@ -455,3 +453,6 @@ fn changed_path(node: &Node<'_>) -> PathBuf {
     let path = node.path();
     PathBuf::from_slice(if path.is_empty() { b"/" } else { path })
 }
+
+#[cfg(test)]
+mod tests;
