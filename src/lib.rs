@@ -1,5 +1,20 @@
-//! ringkeeper.
+#![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod admin;
+pub mod auth;
+pub mod bench;
+pub mod client;
+pub mod config;
 pub mod limits;
+pub mod net;
+pub mod parts;
+pub mod prep;
+pub mod server;
+pub mod session;
+pub mod shell;
+pub mod storage;
+pub mod sys;
+pub mod tree;
 pub mod types;
+pub mod watch;
 pub mod wire;

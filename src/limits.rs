@@ -32,3 +32,10 @@ pub const CONN_PENDING_MAX: usize = 1024;
 
 /// Bytes of a children list encoded in one turn; longer lists go out in slices.
 pub const LIST_SLICE_BYTES: usize = 256 << 10;
+
+/// Requests between prep and publication. With a sync of 10 ms it bounds writes at 1.6 million a
+/// second, far above what a core preps; without it a stalled disk would fill the memory.
+pub const IN_FLIGHT_MAX: usize = 16384;
+
+/// Superseded versions looked at in one turn of the pipeline.
+pub const COLLECT_VERSIONS_MAX: usize = 8192;

@@ -108,3 +108,33 @@ pub type Map<K, V> = std::collections::HashMap<K, V, Seeded>;
 /// The set of this crate, as [`Map`].
 #[expect(clippy::disallowed_types, reason = "the one place that names it, with a seeded hasher")]
 pub type Set<K> = std::collections::HashSet<K, Seeded>;
+
+/// A connection of one thread's driver. A slot is reused, a generation is not, so a late message
+/// for a dead connection finds nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId {
+    /// Place in the driver's table.
+    pub slot: u32,
+    /// How often the place was given away.
+    pub generation: u32,
+}
+
+/// A connection of the whole server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnRef {
+    /// Index of the shard that owns it.
+    pub shard: u16,
+    /// The connection there.
+    pub conn: ConnId,
+}
+
+/// What the one clock said when a turn began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic, ms since the process started.
+    pub mono_ms: Millis,
+    /// Monotonic, ns since the process started.
+    pub mono_ns: u64,
+    /// Wall clock, ms since 1970.
+    pub wall_ms: Millis,
+}

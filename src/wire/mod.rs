@@ -2,5 +2,7 @@
 
 pub mod client;
 pub mod codes;
+pub mod four_letter;
+pub mod frame;
 pub mod jute;
 pub mod txn;
