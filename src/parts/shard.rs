@@ -35,8 +35,8 @@ use crate::wire::client::{
     AuthPacket, ConnectRequest, Field, RequestHeader, SaslToken, WatcherEvent, decode,
 };
 use crate::wire::codes::{ErrorCode, OpCode, perms, xids};
-use crate::wire::frame::{FrameError, FrameReader};
 use crate::wire::four_letter::Word;
+use crate::wire::frame::{FrameError, FrameReader};
 use crate::wire::jute::Reader;
 
 /// How long a closed connection may take to accept its last bytes.
@@ -684,7 +684,13 @@ impl Inner {
         }
     }
 
-    fn on_word(&mut self, conn: &mut Conn, frames: &mut FrameReader, bytes: &mut &[u8], word: Word) {
+    fn on_word(
+        &mut self,
+        conn: &mut Conn,
+        frames: &mut FrameReader,
+        bytes: &mut &[u8],
+        word: Word,
+    ) {
         let mut argument = None;
         if word == Word::Stmk {
             let Some(start) = frames.first_bytes::<12>(bytes) else {
@@ -791,10 +797,7 @@ impl Inner {
                 return self.close(conn);
             }
             Admission::Decline(Declined::NotReadOnly) => {
-                tracing::info!(
-                    "Refusing session request for not-read-only client {}",
-                    conn.peer
-                );
+                tracing::info!("Refusing session request for not-read-only client {}", conn.peer);
                 return self.close(conn);
             }
         };
@@ -880,8 +883,7 @@ impl Inner {
     fn on_unknown(&mut self, conn: &mut Conn, header: RequestHeader) {
         tracing::warn!("Received packet at server of unknown type {}", header.kind);
         let mut bytes = self.buffer();
-        let start =
-            begin_frame(&mut bytes, header.xid, -1, ErrorCode::Unimplemented.to_wire());
+        let start = begin_frame(&mut bytes, header.xid, -1, ErrorCode::Unimplemented.to_wire());
         finish_frame(&mut bytes, start);
         self.ready(conn, bytes, true);
     }
@@ -905,14 +907,7 @@ impl Inner {
         }
     }
 
-    fn read(
-        &mut self,
-        pin: &Pin<'_>,
-        conn: &mut Conn,
-        frame: &[u8],
-        auth: &Auth,
-        since_ns: u64,
-    ) {
+    fn read(&mut self, pin: &Pin<'_>, conn: &mut Conn, frame: &[u8], auth: &Auth, since_ns: u64) {
         let mut reads = Reads {
             pin,
             watches: &mut self.watches,
@@ -1047,7 +1042,9 @@ impl Sink for Firing<'_> {
         // CVE-2024-23944: only who may read the node hears of it; a filtered event still consumes
         // its watch.
         let acl = self.acl;
-        if !self.skip_acl && acl != AclId::OPEN && !permits(self.pin.acl(acl), perms::READ, conn.auth.ids())
+        if !self.skip_acl
+            && acl != AclId::OPEN
+            && !permits(self.pin.acl(acl), perms::READ, conn.auth.ids())
         {
             return;
         }

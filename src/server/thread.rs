@@ -248,7 +248,15 @@ impl PartThread {
                         }
                     }
                     Action::FourLetter { conn, peer, word, argument } => {
-                        self.words.ask(seat.index, &mut seat.shard, conn, peer, word, argument, now);
+                        self.words.ask(
+                            seat.index,
+                            &mut seat.shard,
+                            conn,
+                            peer,
+                            word,
+                            argument,
+                            now,
+                        );
                     }
                     Action::Facts { conn, facts } => {
                         self.words.tell(seat.index, &mut seat.shard, conn, &facts, now);
@@ -263,4 +271,3 @@ impl PartThread {
         }
     }
 }
-

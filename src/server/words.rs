@@ -63,7 +63,14 @@ impl Words {
     }
 
     /// The facts came.
-    pub(super) fn tell(&self, seat: usize, shard: &mut Shard, conn: ConnId, facts: &Facts, now: Now) {
+    pub(super) fn tell(
+        &self,
+        seat: usize,
+        shard: &mut Shard,
+        conn: ConnId,
+        facts: &Facts,
+        now: Now,
+    ) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(word) = asked.remove(&(seat, conn)) else { return };
         drop(asked);
