@@ -221,6 +221,9 @@ impl Shard {
         inner.push_backlog();
         inner.check_timers();
         inner.flush();
+        // The pipeline wakes a sleeping shard for a change only if it has watches; see `publish`.
+        inner.figures.watches.set(inner.watches.watch_count() as u64);
+        inner.figures.outstanding.set(inner.in_flight as u64);
         actions.append(&mut inner.actions);
         // The pipeline reads the first to know whom a change must wake.
         inner.figures.watches.set(inner.watches.watch_count() as u64);
