@@ -1,6 +1,8 @@
 //! The layers of ARCHITECTURE.md, held as a table: nothing names a module above its own layer,
 //! deciders name neither a clock nor a file, and only `sys/` may be unsafe.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of these tests may fail loudly")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

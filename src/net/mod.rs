@@ -1,7 +1,7 @@
 //! Sockets: completions in, submissions out, with two kernels' faces behind one type.
 //!
 //! [`driver`] is what a thread's loop sees; [`uring`] and [`epoll`] are its backends, [`probe`]
-//! chooses between them; [`frame`] finds the protocol's frames in what a driver delivers.
+//! chooses between them; frames are found by `wire::frame` in what a driver delivers.
 //! Not here: the bytes' meaning (`wire/`), whose thread runs which driver (`server/`).
 
 pub mod driver;

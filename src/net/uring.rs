@@ -33,6 +33,8 @@ pub struct Uring {
     conns: Slots<Conn>,
     /// Connections whose receive may have to be armed or cancelled at the next `wait`.
     dirty: Vec<ConnId>,
+    /// A connection closes behind a send that is under way: the next `wait` must not block.
+    closing: bool,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,14 @@ impl Uring {
         ring.provide(BUFFERS_SPARE);
         let parker = Parker::new()?;
         ring.poll(parker.fd());
-        Ok(Self { ring, parker, listeners: Vec::new(), conns: Slots::new(), dirty: Vec::new() })
+        Ok(Self {
+            ring,
+            parker,
+            listeners: Vec::new(),
+            conns: Slots::new(),
+            dirty: Vec::new(),
+            closing: false,
+        })
     }
 
     pub(super) fn parker(&self) -> &Arc<Parker> {
@@ -127,6 +136,8 @@ impl Uring {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.phase == Phase::Open {
             conn.phase = Phase::Closing;
+            // A silent send would not end the wait, and the socket would stay open until then.
+            self.closing |= conn.sending;
             self.settle(id);
         }
     }
@@ -149,6 +160,8 @@ impl Uring {
     }
 
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout =
+            if std::mem::take(&mut self.closing) { Some(Duration::ZERO) } else { timeout };
         let mut dirty = std::mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
             let Some(conn) = self.conns.get_mut(id) else { continue };

@@ -111,7 +111,14 @@ impl Conn {
     }
 
     /// A reply left for `out`.
-    pub(super) fn count_reply(&mut self, operation: OpCode, xid: i32, zxid: i64, now: Now, since_ns: u64) {
+    pub(super) fn count_reply(
+        &mut self,
+        operation: OpCode,
+        xid: i32,
+        zxid: i64,
+        now: Now,
+        since_ns: u64,
+    ) {
         let figures = &mut self.figures;
         figures.sent += 1;
         figures.last_operation = Some(operation);

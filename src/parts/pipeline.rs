@@ -17,9 +17,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::figures::{Figure, ShardFigures, Summary, Timings};
 use super::mesh::Mesh;
-use super::{
-    Attached, Connect, Delivery, Facts, Gather, Request, ShardShare, ToShard, Write,
-};
+use super::{Attached, Connect, Delivery, Facts, Gather, Request, ShardShare, ToShard, Write};
 use crate::limits;
 use crate::prep::{Output, Prep, Prepared, begin_frame, finish_frame};
 use crate::session::{SessionIds, SessionTable, Standing, password};
@@ -475,11 +473,9 @@ impl Pipeline {
             let wall_ms = self.now.wall_ms;
             let zxid =
                 self.prep.create_session(&mut self.tree, session, timeout_ms, wall_ms, &mut output);
-            let attached =
-                Attached { session, timeout_ms, passwd: password(session), heard };
+            let attached = Attached { session, timeout_ms, passwd: password(session), heard };
             let prepared = Prepared { zxid, is_txn: true, error: None };
-            let effects =
-                Effects::Opened(session, from, Delivery::Attached(Box::new(attached)));
+            let effects = Effects::Opened(session, from, Delivery::Attached(Box::new(attached)));
             return self.seal(start, &prepared, effects);
         };
         let attached = self.sessions.attach(session, timeout_ms, from, self.now.mono_ms);
@@ -578,7 +574,11 @@ impl Pipeline {
         if now_ms >= self.container_due_ms {
             self.container_due_ms = now_ms + self.settings.container_check_ms.max(1);
             let never_used_ms = self.settings.container_never_used_ms;
-            self.containers = self.tree.expired_containers(self.now.wall_ms, never_used_ms).map(<[u8]>::to_vec).collect();
+            self.containers = self
+                .tree
+                .expired_containers(self.now.wall_ms, never_used_ms)
+                .map(<[u8]>::to_vec)
+                .collect();
         }
         let pause_ms = 60_000 / self.settings.container_per_minute.clamp(1, 60_000).cast_signed();
         while now_ms >= self.container_next_ms
@@ -586,7 +586,10 @@ impl Pipeline {
             && let Some(path) = self.containers.pop_front()
         {
             self.container_next_ms = self.container_next_ms.max(now_ms - 1_000) + pause_ms;
-            tracing::info!("Attempting to delete candidate container: {}", String::from_utf8_lossy(&path));
+            tracing::info!(
+                "Attempting to delete candidate container: {}",
+                String::from_utf8_lossy(&path)
+            );
             let mut body = Vec::new();
             PathOnly { path: Some(&path) }.encode(&mut body);
             let request = crate::prep::Request {
@@ -714,7 +717,7 @@ impl Pipeline {
                 changed = true;
             }
             let entry = self.in_flight.pop_front().expect("looked at above");
-            if entry.zxid > self.tree.published() && entry.zxid.0 % 128 == 0 {
+            if entry.zxid > self.tree.published() && entry.zxid.0.is_multiple_of(128) {
                 if self.digests.len() == 1024 {
                     self.digests.pop_front();
                 }

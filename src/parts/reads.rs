@@ -12,9 +12,7 @@ use crate::wire::client::{
     Field, MultiHeader, PathKind, PathOnly, PathWatch, RequestHeader, SetWatches, SetWatches2,
     WatcherEvent, decode,
 };
-use crate::wire::codes::{
-    AddWatchMode, ErrorCode, EventType, OpCode, WatcherType, perms, xids,
-};
+use crate::wire::codes::{AddWatchMode, ErrorCode, EventType, OpCode, WatcherType, perms, xids};
 use crate::wire::jute::{DecodeError, Reader, Write as _};
 
 /// One read in its surroundings.

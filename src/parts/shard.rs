@@ -35,8 +35,8 @@ use crate::wire::client::{
     AuthPacket, ConnectRequest, Field, RequestHeader, SaslToken, WatcherEvent, decode,
 };
 use crate::wire::codes::{ErrorCode, OpCode, perms, xids};
-use crate::wire::frame::{FrameError, FrameReader};
 use crate::wire::four_letter::Word;
+use crate::wire::frame::{FrameError, FrameReader};
 use crate::wire::jute::Reader;
 
 /// How long a closed connection may take to accept its last bytes.
@@ -257,6 +257,11 @@ impl Shard {
             inner.figures.sent.add(1);
             inner.close(conn);
         });
+    }
+
+    /// The connection's name in the whole server.
+    pub fn reference(&self, conn: ConnId) -> ConnRef {
+        self.inner.reference(conn)
     }
 
     /// Asks the other parts for the facts of a four-letter word.
@@ -640,10 +645,10 @@ impl Inner {
         frames: &mut FrameReader,
         bytes: &mut &[u8],
     ) {
-        if conn.phase == Phase::Fresh {
-            if let Some(word) = frames.first_word(bytes).as_ref().and_then(Word::from_bytes) {
-                return self.on_word(conn, frames, bytes, word);
-            }
+        if conn.phase == Phase::Fresh
+            && let Some(word) = frames.first_word(bytes).as_ref().and_then(Word::from_bytes)
+        {
+            return self.on_word(conn, frames, bytes, word);
         }
         loop {
             if matches!(conn.phase, Phase::Ending | Phase::Closing | Phase::Word) {
@@ -690,7 +695,13 @@ impl Inner {
         }
     }
 
-    fn on_word(&mut self, conn: &mut Conn, frames: &mut FrameReader, bytes: &mut &[u8], word: Word) {
+    fn on_word(
+        &mut self,
+        conn: &mut Conn,
+        frames: &mut FrameReader,
+        bytes: &mut &[u8],
+        word: Word,
+    ) {
         let mut argument = None;
         if word == Word::Stmk {
             let Some(start) = frames.first_bytes::<12>(bytes) else {
@@ -798,10 +809,7 @@ impl Inner {
                 return self.close(conn);
             }
             Admission::Decline(Declined::NotReadOnly) => {
-                tracing::info!(
-                    "Refusing session request for not-read-only client {}",
-                    conn.peer
-                );
+                tracing::info!("Refusing session request for not-read-only client {}", conn.peer);
                 return self.close(conn);
             }
         };
@@ -887,8 +895,7 @@ impl Inner {
     fn on_unknown(&mut self, conn: &mut Conn, header: RequestHeader) {
         tracing::warn!("Received packet at server of unknown type {}", header.kind);
         let mut bytes = self.buffer();
-        let start =
-            begin_frame(&mut bytes, header.xid, -1, ErrorCode::Unimplemented.to_wire());
+        let start = begin_frame(&mut bytes, header.xid, -1, ErrorCode::Unimplemented.to_wire());
         finish_frame(&mut bytes, start);
         self.ready(conn, bytes, true);
     }
@@ -912,14 +919,7 @@ impl Inner {
         }
     }
 
-    fn read(
-        &mut self,
-        pin: &Pin<'_>,
-        conn: &mut Conn,
-        frame: &[u8],
-        auth: &Auth,
-        since_ns: u64,
-    ) {
+    fn read(&mut self, pin: &Pin<'_>, conn: &mut Conn, frame: &[u8], auth: &Auth, since_ns: u64) {
         let mut reads = Reads {
             pin,
             watches: &mut self.watches,
@@ -1056,7 +1056,9 @@ impl Sink for Firing<'_> {
         // CVE-2024-23944: only who may read the node hears of it; a filtered event still consumes
         // its watch.
         let acl = self.acl;
-        if !self.skip_acl && acl != AclId::OPEN && !permits(self.pin.acl(acl), perms::READ, conn.auth.ids())
+        if !self.skip_acl
+            && acl != AclId::OPEN
+            && !permits(self.pin.acl(acl), perms::READ, conn.auth.ids())
         {
             return;
         }

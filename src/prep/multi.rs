@@ -8,7 +8,7 @@ use crate::tree::DataTree;
 use crate::wire::client::{Field, MultiHeader};
 use crate::wire::codes::{ErrorCode, OpCode};
 use crate::wire::jute::{DecodeError, Reader, Write as _};
-use crate::wire::txn::TxnHeader;
+use crate::wire::txn::{Txn, TxnHeader};
 
 type Operations<'a> = SmallVec<[Operation<'a>; 8]>;
 
@@ -56,12 +56,7 @@ impl Prep {
             // Nothing of it happened, but it has its place and its digest: rows before the failed
             // one keep their record in the log and say 0 in the reply.
             tree.rollback(savepoint);
-            tree.apply(
-                header,
-                &crate::wire::txn::Txn::Multi(Vec::new()),
-                &mut Vec::new(),
-                &mut SmallVec::new(),
-            );
+            tree.apply(header, &Txn::Multi(Vec::new()), &mut Vec::new(), &mut SmallVec::new());
             out.changes.truncate(changes_start);
             out.reply.truncate(reply_start);
             for row in 0..operations.len() {
@@ -79,12 +74,7 @@ impl Prep {
                 }
             }
         } else if operations.is_empty() {
-            tree.apply(
-                header,
-                &crate::wire::txn::Txn::Multi(Vec::new()),
-                &mut Vec::new(),
-                &mut SmallVec::new(),
-            );
+            tree.apply(header, &Txn::Multi(Vec::new()), &mut Vec::new(), &mut SmallVec::new());
         }
         MultiHeader { kind: -1, done: true, err: -1 }.encode(out.reply);
         self.finish_txn(tree, out.log);
@@ -135,10 +125,8 @@ fn decode(body: &[u8]) -> Result<Operations<'_>, DecodeError> {
 /// COMPAT: a create2 row is logged as create, with the same effect, because 3.8.0 and 3.8.1 cannot
 /// read the other (storage-format.md 4).
 fn log_kind(operation: &Operation<'_>) -> OpCode {
-    match operation.txn_kind() {
-        OpCode::Create2 => OpCode::Create,
-        kind => kind,
-    }
+    let kind = operation.txn_kind();
+    if kind == OpCode::Create2 { OpCode::Create } else { kind }
 }
 
 fn result_kind(operation: &Operation<'_>, done: OpCode) -> i32 {

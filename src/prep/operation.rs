@@ -117,6 +117,7 @@ impl<'a> Operation<'a> {
 impl Prep {
     /// Checks, then applies at `header.zxid` and appends the record to `log`. On an error nothing
     /// was applied; `log` may hold bytes that the caller cuts.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the two plain creates")]
     pub(super) fn execute(
         &mut self,
         tree: &mut DataTree,

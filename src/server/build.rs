@@ -75,8 +75,7 @@ impl Build {
         let figures: Vec<Arc<ShardFigures>> =
             (0..shards).map(|_| Arc::new(ShardFigures::default())).collect();
         let pipeline_figures = Arc::new(PipelineFigures::default());
-        let acceptor =
-            Acceptor::new(self.config.max_client_cnxns, self.config.max_cnxns, shards);
+        let acceptor = Acceptor::new(self.config.max_client_cnxns, self.config.max_cnxns, shards);
         let words = Arc::new(Words {
             config: Arc::clone(&self.config),
             dirs: self.dirs.clone(),
@@ -88,6 +87,7 @@ impl Build {
                 Backend::Uring => "uring",
                 Backend::Epoll => "epoll",
             },
+            clock: self.clock,
             trace_mask: AtomicI64::new(306),
             asked: Mutex::new(Map::default()),
         });
@@ -190,18 +190,15 @@ impl Build {
         }
         let mut found: Vec<Option<Waker>> = vec![None; gates.len()];
         for _ in 0..gates.len() {
-            let (index, waker) = wakers
-                .recv()
-                .map_err(|_| StartError::new(1, "a thread ended before it began"))?;
+            let (index, waker) =
+                wakers.recv().map_err(|_| StartError::new(1, "a thread ended before it began"))?;
             found[index] = Some(waker.map_err(|error| {
                 StartError::new(1, format!("cannot set up the event loop: {error}"))
             })?);
         }
         self.wakers = found.into_iter().flatten().collect();
-        let results = flusher::Results {
-            queue: results,
-            waker: self.wakers[pipeline_seat].clone(),
-        };
+        let results =
+            flusher::Results { queue: results, waker: self.wakers[pipeline_seat].clone() };
         self.blocking_threads(last, flush_queue, disk_queue, &flush_jobs, disk_jobs, results)?;
         for gate in gates {
             let _ = gate.send(self.wakers.clone());
@@ -313,7 +310,6 @@ fn clamped(ms: Millis) -> i32 {
     i32::try_from(ms).unwrap_or(i32::MAX)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the server starts threads")]
 pub(super) fn spawn(
     name: &str,
     body: impl FnOnce() + Send + 'static,

@@ -19,7 +19,11 @@ use crate::types::{Millis, Zxid};
 /// What the flusher is asked for.
 #[derive(Debug)]
 pub(super) enum FlushJob {
-    Append { bytes: Vec<u8>, first: Zxid, last: Zxid },
+    Append {
+        bytes: Vec<u8>,
+        first: Zxid,
+        last: Zxid,
+    },
     Roll,
     /// The disk thread made a segment, or could not.
     Prepared(Option<u64>),
@@ -103,7 +107,9 @@ impl Flusher {
 
 /// The disk is the truth, and it did not take what it was given: stop acknowledging, now.
 pub(super) fn fatal(what: &str, error: &dyn std::fmt::Display) -> ! {
-    tracing::error!("cannot {what}: {error}. Nothing more is acknowledged; the server stops. \
-                     Mend the disk, then start again: recovery finds the last durable txn.");
+    tracing::error!(
+        "cannot {what}: {error}. Nothing more is acknowledged; the server stops. \
+                     Mend the disk, then start again: recovery finds the last durable txn."
+    );
     std::process::exit(10);
 }

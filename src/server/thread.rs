@@ -98,7 +98,7 @@ impl PartThread {
                     self.pipeline_waker.wake();
                 }
             }
-            self.act(&mut actions, now);
+            self.act(&mut actions);
             match stage {
                 stage::RUNNING => {}
                 stage::DRAINING => {
@@ -231,7 +231,7 @@ impl PartThread {
         }
     }
 
-    fn act(&mut self, actions: &mut Vec<Action>, now: Now) {
+    fn act(&mut self, actions: &mut Vec<Action>) {
         let Some(seat) = &mut self.seat else { return };
         let mut more = Vec::new();
         while !actions.is_empty() {
@@ -248,10 +248,10 @@ impl PartThread {
                         }
                     }
                     Action::FourLetter { conn, peer, word, argument } => {
-                        self.words.ask(seat.index, &mut seat.shard, conn, peer, word, argument, now);
+                        self.words.ask(&mut seat.shard, conn, peer, word, argument);
                     }
                     Action::Facts { conn, facts } => {
-                        self.words.tell(seat.index, &mut seat.shard, conn, &facts, now);
+                        self.words.tell(&mut seat.shard, conn, &facts);
                     }
                 }
             }
@@ -263,4 +263,3 @@ impl PartThread {
         }
     }
 }
-

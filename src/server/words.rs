@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicI64;
 
 use super::acceptor::Acceptor;
+use super::clock::Clock;
 use crate::admin::four_letter::{self, Context};
 use crate::config::Config;
 use crate::parts::Facts;
@@ -14,7 +15,7 @@ use crate::parts::figures::ShardFigures;
 use crate::parts::pipeline::PipelineFigures;
 use crate::parts::shard::Shard;
 use crate::storage::disk::Dirs;
-use crate::types::{ConnId, Map, Now};
+use crate::types::{ConnId, ConnRef, Map};
 use crate::wire::four_letter::Word;
 
 /// What answering needs; shared by all threads.
@@ -27,9 +28,10 @@ pub(super) struct Words {
     pub(super) pipeline: Arc<PipelineFigures>,
     pub(super) acceptor: Arc<Acceptor>,
     pub(super) backend: &'static str,
+    pub(super) clock: Clock,
     pub(super) trace_mask: AtomicI64,
     /// Words that wait for the other parts' facts.
-    pub(super) asked: Mutex<Map<(usize, ConnId), Word>>,
+    pub(super) asked: Mutex<Map<ConnRef, Word>>,
 }
 
 impl Words {
@@ -40,13 +42,11 @@ impl Words {
     /// Answers at once, or asks the other parts first.
     pub(super) fn ask(
         &self,
-        seat: usize,
         shard: &mut Shard,
         conn: ConnId,
         peer: SocketAddr,
         word: Word,
         argument: Option<i64>,
-        now: Now,
     ) {
         tracing::debug!("Processing {} command from /{peer}", word.name());
         if word != Word::TelnetClose && !self.config.four_letter_words.allows(word.name()) {
@@ -55,22 +55,25 @@ impl Words {
             return shard.answer(conn, refusal.as_bytes());
         }
         if let Some(what) = four_letter::needs(word) {
-            self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert((seat, conn), word);
+            self.asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(shard.reference(conn), word);
             return shard.ask(conn, what);
         }
-        let text = four_letter::render(word, &self.context(now), &Facts::default(), argument);
+        let text = four_letter::render(word, &self.context(), &Facts::default(), argument);
         shard.answer(conn, &text);
     }
 
     /// The facts came.
-    pub(super) fn tell(&self, seat: usize, shard: &mut Shard, conn: ConnId, facts: &Facts, now: Now) {
+    pub(super) fn tell(&self, shard: &mut Shard, conn: ConnId, facts: &Facts) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(word) = asked.remove(&(seat, conn)) else { return };
+        let Some(word) = asked.remove(&shard.reference(conn)) else { return };
         drop(asked);
-        shard.answer(conn, &four_letter::render(word, &self.context(now), facts, None));
+        shard.answer(conn, &four_letter::render(word, &self.context(), facts, None));
     }
 
-    fn context(&self, now: Now) -> Context<'_> {
+    fn context(&self) -> Context<'_> {
         Context {
             config: &self.config,
             dirs: &self.dirs,
@@ -80,7 +83,7 @@ impl Words {
             connections: self.acceptor.total(),
             backend: self.backend,
             trace_mask: &self.trace_mask,
-            now,
+            now: self.clock.now(),
         }
     }
 }

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use std::fmt::Write as _;
 
 use super::*;
+use crate::types::ConnId;
 
 const TICK_MS: i32 = 1000;
 
-fn owner(shard: u16) -> Owner {
-    Owner { shard, slot: u32::from(shard), generation: 0 }
+fn owner(shard: u16) -> ConnRef {
+    ConnRef { shard, conn: ConnId { slot: u32::from(shard), generation: 0 } }
 }
 
 #[test]

@@ -365,6 +365,23 @@ fn a_crash_before_any_job_loses_nothing_acknowledged() {
 }
 
 #[test]
+fn a_log_that_failed_once_takes_no_more() {
+    let mut disk = MemDisk::new();
+    let mut server = Server::new(start(&mut disk).unwrap());
+    server.propose(1);
+    server.sync(&mut disk).unwrap();
+    server.propose(2);
+    disk.jobs_left = 1; // The store happens, the fsync fails.
+    assert_eq!(server.sync(&mut disk).unwrap_err().to_string(), "crashed");
+    disk.jobs_left = usize::MAX;
+    let jobs = disk.jobs;
+    server.propose(3);
+    server.sync(&mut disk).unwrap_err();
+    assert_eq!(disk.jobs, jobs, "neither the write nor the fsync is tried again");
+    assert_eq!(server.acknowledged, Zxid(1));
+}
+
+#[test]
 fn a_crash_during_recovery_itself_loses_nothing() {
     // A log with a torn end, an unfinished segment and an unfinished snapshot.
     let mut base = MemDisk::new();

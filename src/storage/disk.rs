@@ -463,3 +463,31 @@ impl ReadFile for OpenRead {
         Ok(got)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_holds_over_many_small_steps() {
+        let mut pace = Pace::new(10_000_000);
+        // A thousand steps of 10 kB, each of which took 200 us by itself: a second in all.
+        let slept: u64 = (0..1000).map(|_| pace.after(10_000, 200)).sum();
+        assert!((799_000..=800_000).contains(&slept), "{slept}");
+        // Work slower than the pace owes nothing.
+        assert_eq!(Pace::new(10_000_000).after(10_000, 5000), 0);
+        assert_eq!(Pace::new(0).after(1 << 40, 0), 0);
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_what_was_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut disk = RealDisk::new(Dirs::new(dir.path(), None));
+        let file = FileName::new(Dir::Log, "log.1");
+        let err = disk.run(Job::Create { file: &file, reserve_bytes: 0 }).unwrap_err();
+        assert_eq!(err.kind(), io::ErrorKind::NotFound);
+        assert!(err.to_string().starts_with("cannot create "), "{err}");
+        assert!(err.to_string().contains("version-2/log.1"), "{err}");
+        disk.run(Job::Remove(&file)).unwrap();
+    }
+}

@@ -125,6 +125,7 @@ pub struct LogWriter {
     /// Length of the next segment that must be made on the spot.
     own_bytes: u64,
     last: Zxid,
+    failed: bool,
 }
 
 /// PERF: the first write after a start waits for this much to be prepared, about 2 ms; each further
@@ -136,7 +137,15 @@ impl LogWriter {
     /// Continues behind `last`, in a new file.
     pub fn new(options: LogOptions, last: Zxid) -> Self {
         let own_bytes = OWN_SEGMENT_BYTES.min(options.segment_bytes);
-        Self { options, current: None, prepared: None, preparing: false, own_bytes, last }
+        Self {
+            options,
+            current: None,
+            prepared: None,
+            preparing: false,
+            own_bytes,
+            last,
+            failed: false,
+        }
     }
 
     /// Writes whole records, the first of them `first`, and makes them durable. An error is final:
@@ -153,6 +162,23 @@ impl LogWriter {
     ) -> io::Result<Appended> {
         assert!(first > self.last, "the log has {}, a batch begins at {first}", self.last);
         assert!(last >= first, "a batch from {first} to {last}");
+        if self.failed {
+            // The kernel dropped the dirty pages: a sync that succeeds now would lie.
+            return Err(io::Error::other("the log has failed before and takes no more"));
+        }
+        self.failed = true;
+        let appended = self.try_append(disk, batch, first, last)?;
+        self.failed = false;
+        Ok(appended)
+    }
+
+    fn try_append(
+        &mut self,
+        disk: &mut dyn Disk,
+        batch: &[u8],
+        first: Zxid,
+        last: Zxid,
+    ) -> io::Result<Appended> {
         let mut appended = Appended::default();
         let batch_bytes = batch.len() as u64;
         let limit = self.options.size_limit_bytes.unwrap_or(u64::MAX);

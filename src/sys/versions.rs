@@ -1,7 +1,7 @@
 //! Versioned znodes: one writer pushes versions, readers see any zxid that is still needed.
 //!
 //! Threads: [`Store`] is the writer, `Send` but not `Sync`. Handles in `readers.rs` share
-//! [`Shared`] with it. What the writer hands out borrows the store, and only methods that take
+//! `Shared` with it. What the writer hands out borrows the store, and only methods that take
 //! `&mut self` free or undo, so no handle outlives its znode.
 //!
 //! The queue is the heart: every version pushed gets one entry, in order of stamps. From the back

@@ -24,11 +24,13 @@ impl AclId {
     }
 }
 
+type Bucket = Box<[OnceLock<Arc<[u8]>>]>;
+
 /// The lists, shared by writer and readers. Bucket `b` holds ids `2^b - 1 .. 2^(b+1) - 1`, so that
 /// no list ever moves.
 #[derive(Debug, Default)]
 pub(crate) struct AclLists {
-    buckets: [OnceLock<Box<[OnceLock<Arc<[u8]>>]>>; AclTable::BUCKETS],
+    buckets: [OnceLock<Bucket>; AclTable::BUCKETS],
     len: std::sync::atomic::AtomicU32,
 }
 

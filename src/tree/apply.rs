@@ -29,7 +29,8 @@ impl DataTree {
     /// `changes` in order, one result a txn, or a sub-txn of a multi, to `results`. A multi with
     /// an error among its sub-txns changes nothing.
     ///
-    /// May be called several times at one zxid, for the parts of a multi.
+    /// May be called several times at one zxid, for the parts of a multi. Zxids are above the
+    /// published one: what is applied at or below it is visible at once and cannot be undone.
     pub fn apply(
         &mut self,
         header: &TxnHeader,
@@ -41,10 +42,11 @@ impl DataTree {
         if let Txn::Multi(txns) = txn {
             let failed = txns.iter().any(|txn| matches!(txn, Txn::Error(_)));
             for txn in txns {
-                results.push(match txn {
-                    Txn::Error(_) => self.apply_one(header, txn, changes),
-                    _ if failed => Applied::Done,
-                    _ => self.apply_one(header, txn, changes),
+                let undone = failed && !matches!(txn, Txn::Error(_));
+                results.push(if undone {
+                    Applied::Done
+                } else {
+                    self.apply_one(header, txn, changes)
                 });
             }
         } else {

@@ -385,9 +385,7 @@ impl DataTree {
             if let Some(old) = znode.head() {
                 let old_fields = old.fields();
                 fields.children = old_fields.children;
-                // The root is born with its version, uncounted.
-                let born = self.digest == 0 && path.is_empty();
-                old_digest = if born { 0 } else { old_fields.digest };
+                old_digest = old_fields.digest;
                 self.owned.remove(path, old_fields.owner);
                 self.bytes = moved(self.bytes, -i64::from(old.data_len()));
             }

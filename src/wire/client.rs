@@ -5,7 +5,7 @@
 
 use super::jute::{DecodeError, Reader, Write};
 
-/// Field types of [`record!`].
+/// Field types of `record!`.
 pub trait Field<'a>: Sized {
     /// Reads it off `reader`.
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError>;

@@ -126,7 +126,7 @@ class Server:
         """
         cfg       zoo.cfg keys over DEFAULT_CFG; the value None leaves a key out
         props     -D properties over DEFAULT_PROPS, without `zookeeper.` where the server's name
-                  has none; ringkeeper takes them through SERVER_JVMFLAGS
+                  has none; ringkeeper takes them in zoo.cfg, where it accepts both spellings
         args      further arguments of `ringkeeper server`, e.g. ("--io", "epoll")
         data_dir  an existing dataDir to serve; default: a new one under `root`
         my_id     writes `myid`, for an ensemble whose server.N lines are in cfg
@@ -183,6 +183,9 @@ class Server:
             for key, value in self.cfg.items():
                 if value is not None:
                     file.write(f"{key}={value}\n")
+            if self.kind == "ringkeeper":
+                for key, value in self.props.items():
+                    file.write(f"{key}={value}\n")
 
     def command(self):
         """The command line that `start` runs."""
@@ -205,14 +208,9 @@ class Server:
         if self.kind != "external":
             if self.process is not None:
                 raise RuntimeError(f"{self!r} runs already")
-            env = dict(os.environ)
-            if self.kind == "ringkeeper":
-                flags = " ".join(f"-D{key}={value}" for key, value in self.props.items())
-                env["SERVER_JVMFLAGS"] = flags
             with open(self.log_path, "ab") as log:
                 self.process = subprocess.Popen(
-                    self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
-                    cwd=self.root, start_new_session=True,
+                    self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root, start_new_session=True,
                 )
             _live.add(self)
             self.starts += 1

@@ -53,8 +53,11 @@ def restart(server, *clients, kill):
 
 def drop_connection(client):
     """Cuts the TCP connection under a kazoo client; it comes back by itself."""
+    connected = client._connection._socket
+    if connected is None:
+        return
     try:
-        client._connection._socket.shutdown(socket.SHUT_RDWR)
+        connected.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass  # It was gone already.
 

@@ -151,7 +151,12 @@ fn check(script: &str, expected: Expect) {
             }
             "quota" => {
                 let (count, bytes) = (number(&words, "count"), number(&words, "bytes"));
-                let over = tree.quota_exceeded(path, count.unwrap_or(0), bytes.unwrap_or(0));
+                let over = tree.quota_exceeded(
+                    path,
+                    count.unwrap_or(0),
+                    bytes.unwrap_or(0),
+                    tree.last_zxid().next(),
+                );
                 over.map_or(" fits".into(), |over| {
                     format!(
                         " {:?} {} > {}, hard {}",

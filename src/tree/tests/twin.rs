@@ -158,6 +158,7 @@ fn twin_delete(model: &mut Model, zxid: i64, path: &str) {
 }
 
 /// What `op` does to the twin.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is nothing to it")]
 fn twin_apply(model: &mut Model, zxid: i64, time: i64, txn: &Txn<'_>, session: i64) {
     let text = |bytes: &[u8]| root_or(std::str::from_utf8(bytes).unwrap()).to_owned();
     let (path, data, acl, owner, pcv, raises) = match txn {
@@ -208,7 +209,12 @@ fn twin_apply(model: &mut Model, zxid: i64, time: i64, txn: &Txn<'_>, session: i
             }
             return;
         }
-        _ => return,
+        Txn::Create2(_)
+        | Txn::DeleteContainer(_)
+        | Txn::Reconfig(_)
+        | Txn::Check(_)
+        | Txn::CreateSession(_)
+        | Txn::Error(_) => return,
     };
     if path.is_empty() {
         return;
@@ -285,6 +291,7 @@ impl World {
         Self { tree, model, history, pending: Vec::new(), readers, views: Vec::new(), zxid: 0 }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is nothing to it")]
     fn apply(&mut self, op: &Op) {
         self.zxid += 1;
         let (savepoint, before) = (self.tree.savepoint(), self.model.clone());
@@ -351,7 +358,11 @@ impl World {
                 let check = Txn::Check(CheckTxn { path, version: 1 });
                 Txn::Multi(vec![Txn::Delete(path), Txn::Error(-103), check])
             }
-            _ => flat(op, &mut session),
+            Op::Create { .. }
+            | Op::Delete(_)
+            | Op::SetData { .. }
+            | Op::SetAcl { .. }
+            | Op::Close(_) => flat(op, &mut session),
         };
         let time = header(1, self.zxid).time_ms;
         twin_apply(&mut self.model, self.zxid.cast_signed(), time, &txn, session);
