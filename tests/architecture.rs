@@ -64,6 +64,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
     files
         .into_iter()
         .filter(|path| !path.ends_with("main.rs") && !path.ends_with("lib.rs"))
+        .filter(|path| !path.ends_with("tests.rs") && !path.iter().any(|part| part == "tests"))
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
