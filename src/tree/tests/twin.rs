@@ -158,7 +158,6 @@ fn twin_delete(model: &mut Model, zxid: i64, path: &str) {
 }
 
 /// What `op` does to the twin.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is nothing to it")]
 fn twin_apply(model: &mut Model, zxid: i64, time: i64, txn: &Txn<'_>, session: i64) {
     let text = |bytes: &[u8]| root_or(std::str::from_utf8(bytes).unwrap()).to_owned();
     let (path, data, acl, owner, pcv, raises) = match txn {
@@ -291,7 +290,6 @@ impl World {
         Self { tree, model, history, pending: Vec::new(), readers, views: Vec::new(), zxid: 0 }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is nothing to it")]
     fn apply(&mut self, op: &Op) {
         self.zxid += 1;
         let (savepoint, before) = (self.tree.savepoint(), self.model.clone());
