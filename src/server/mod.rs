@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 
@@ -163,7 +164,7 @@ impl Server {
                  clientPort=2181",
             ));
         };
-        let listener = listen(wanted, config.listen_backlog()).map_err(|error| {
+        let listener = listen_patiently(wanted, config.listen_backlog()).map_err(|error| {
             StartError::new(
                 1,
                 format!(
@@ -181,6 +182,22 @@ impl Server {
         Ok(Self { addr, stage, wakers, threads, _lock: lock, _temporary: temporary })
     }
 }
+
+/// A killed process's io_uring lets go of its listener only some milliseconds after the process is
+/// gone, so a restart at once may find its own port taken.
+fn listen_patiently(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let mut tries = LISTEN_TRIES;
+    loop {
+        match listen(addr, backlog) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 1 => tries -= 1,
+            done => return done,
+        }
+        std::thread::sleep(LISTEN_RETRY);
+    }
+}
+
+const LISTEN_TRIES: u32 = 20;
+const LISTEN_RETRY: Duration = Duration::from_millis(100);
 
 /// COMPAT: `0.0.0.0` means both families, as Java's dual-stack socket does.
 fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
