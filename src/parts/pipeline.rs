@@ -36,6 +36,8 @@ pub struct Settings {
     pub snap_count: u64,
     /// Log bytes after which one is due (`snapSizeLimitInKb`); `None` for never.
     pub snap_size_bytes: Option<u64>,
+    /// Length of a log segment (`preAllocSize`).
+    pub segment_bytes: u64,
     /// How often containers and TTL nodes are looked at.
     pub container_check_ms: Millis,
     /// At most so many removals a minute.
@@ -56,8 +58,6 @@ pub enum Job {
         /// zxid of the last.
         last: Zxid,
     },
-    /// For the flusher: the next record starts a new segment.
-    Roll,
     /// For the disk thread: write the view to a snapshot file.
     Snapshot(Box<SnapshotJob>),
 }
@@ -162,6 +162,65 @@ struct Syncing {
     records: u64,
 }
 
+/// When the next batch should start, so that clients that wait for each other's sync stay together.
+///
+/// Clients in a closed loop split into two cohorts of which one waits while the other's sync runs;
+/// then every sync serves half of them. Whom the last sync served will write again within a
+/// measurable time: where that is less than a sync takes, waiting for them serves all with one.
+/// Where it is more (deep pipelines keep the cores busy for longer than the disk), the two cohorts
+/// overlap work and sync, and nobody waits. A lone writer never waits.
+#[derive(Debug, Default)]
+struct Cohort {
+    /// When the last sync returned.
+    synced_ns: u64,
+    /// Smoothed time of a sync.
+    sync_ns: u64,
+    /// Smoothed time from a sync's return to a record, divided by the records.
+    record_ns: u64,
+    /// Records that came since then, and when the last one did.
+    arrivals: u64,
+    last_arrival_ns: u64,
+    /// Records that are in once everybody is.
+    expected: u64,
+    /// Those that were in when the last sync returned.
+    early: u64,
+}
+
+impl Cohort {
+    fn arrived(&mut self, now_ns: u64) {
+        self.arrivals += 1;
+        self.last_arrival_ns = now_ns;
+    }
+
+    fn synced(&mut self, now_ns: u64, took_ns: u64, served: u64, waiting: u64) {
+        if self.arrivals > 1 {
+            let each_ns = self.last_arrival_ns.saturating_sub(self.synced_ns) / self.arrivals;
+            self.record_ns = smoothed(self.record_ns, each_ns);
+        }
+        self.sync_ns = smoothed(self.sync_ns, took_ns);
+        self.synced_ns = now_ns;
+        self.arrivals = 0;
+        self.early = waiting;
+        self.expected = served + waiting;
+    }
+
+    fn due_ns(&self, records: u64) -> u64 {
+        let missing = self.expected.saturating_sub(records);
+        if self.expected <= 1 || missing == 0 {
+            return 0;
+        }
+        let fill_ns = self.record_ns.saturating_mul(self.expected - self.early);
+        if fill_ns > self.sync_ns {
+            return 0;
+        }
+        self.synced_ns + self.sync_ns.min(2 * fill_ns)
+    }
+}
+
+fn smoothed(old: u64, new: u64) -> u64 {
+    if old == 0 { new } else { old - old / 8 + new / 8 }
+}
+
 /// Shares of a gathering that has not heard of all shards.
 #[derive(Debug)]
 struct Gathering {
@@ -190,10 +249,7 @@ pub struct Pipeline {
     spare: Vec<u8>,
     syncing: Option<Syncing>,
     durable: Zxid,
-    /// When the last sync returned, how many it covered, and the smoothed time of one.
-    last_sync_ns: u64,
-    last_sync_records: u64,
-    smoothed_sync_ns: u64,
+    cohort: Cohort,
     /// Records of the pipeline that found a shard's queue full, oldest first.
     kept: VecDeque<(u16, ToShard)>,
     gatherings: Vec<Gathering>,
@@ -222,7 +278,12 @@ struct SnapshotState {
     /// that the members of an ensemble do not all snapshot at once.
     due_txns: u64,
     last_len_bytes: u64,
+    /// When the last one started, monotonic.
+    started_ms: Millis,
 }
+
+/// Least pause between snapshots of a log that grows by less than a segment.
+const SNAPSHOT_PAUSE_MS: Millis = 10_000;
 
 /// What a turn wants done by the thread.
 #[derive(Debug, Default)]
@@ -280,9 +341,7 @@ impl Pipeline {
             spare: Vec::new(),
             syncing: None,
             durable,
-            last_sync_ns: 0,
-            last_sync_records: 0,
-            smoothed_sync_ns: 0,
+            cohort: Cohort::default(),
             kept: VecDeque::new(),
             gatherings: Vec::new(),
             next_gathering: 0,
@@ -292,6 +351,7 @@ impl Pipeline {
                 txns: start.txns_since_snapshot,
                 log_bytes: start.log_bytes_since_snapshot,
                 last_len_bytes: start.snapshot_len_bytes,
+                started_ms: -SNAPSHOT_PAUSE_MS,
                 ..SnapshotState::default()
             },
             container_due_ms: 0,
@@ -434,6 +494,7 @@ impl Pipeline {
             self.batch.last = prepared.zxid;
             self.batch.records += 1;
             self.snapshot.txns += 1;
+            self.cohort.arrived(self.now.mono_ns);
             self.figures.proposals.add(1);
         } else {
             drop_record(&mut self.batch.bytes, start);
@@ -633,12 +694,7 @@ impl Pipeline {
             Done::Appended { bytes, last, took_ns } => {
                 let syncing = self.syncing.take().expect("a sync was in flight");
                 self.durable = last;
-                self.last_sync_ns = self.now.mono_ns;
-                self.last_sync_records = syncing.records;
-                self.smoothed_sync_ns = match self.smoothed_sync_ns {
-                    0 => took_ns,
-                    old => old - old / 8 + took_ns / 8,
-                };
+                self.cohort.synced(self.now.mono_ns, took_ns, syncing.records, self.batch.records);
                 self.figures.fsync_ns.record(took_ns);
                 if self.batch.bytes.capacity() == 0 {
                     self.batch.bytes = bytes;
@@ -671,17 +727,12 @@ impl Pipeline {
         }
     }
 
-    /// When the waiting batch goes to the disk at the latest. After a sync that served several
-    /// connections the next one waits until as many writes are in again, or for a quarter of the
-    /// smoothed sync time: else the clients split into two cohorts that take turns.
+    /// When the waiting batch goes to the disk at the latest.
     fn sync_due_ns(&self) -> Option<u64> {
         if self.batch.records == 0 || self.syncing.is_some() {
             return None;
         }
-        if self.last_sync_records <= 1 || self.batch.records >= self.last_sync_records {
-            return Some(0);
-        }
-        Some(self.last_sync_ns + self.smoothed_sync_ns / 4)
+        Some(self.cohort.due_ns(self.batch.records))
     }
 
     fn sync(&mut self, out: &mut Outbox) {
@@ -802,16 +853,25 @@ impl Pipeline {
         half + self.tree.digest() % half
     }
 
-    /// A snapshot starts at `snapCount` txns, and not before the log grew by half the last
-    /// snapshot's size (DESIGN.md section 4).
+    /// A snapshot starts at `snapCount` txns, not before the log grew by half the last snapshot's
+    /// size, and, while less than a segment was written, not more often than every
+    /// [`SNAPSHOT_PAUSE_MS`]: at 100 000 sets a second `snapCount` alone would start two a second.
+    ///
+    /// It does not end the log's segment, as ZooKeeper does: a snapshot of ours is exact, so
+    /// recovery knows where in a segment to begin, and our segments are zeros that were written.
     fn start_snapshot(&mut self, out: &mut Outbox) {
         let state = &self.snapshot;
-        let by_count = state.txns > state.due_txns && state.log_bytes >= state.last_len_bytes / 2;
+        let rested = state.log_bytes >= self.settings.segment_bytes
+            || self.now.mono_ms - state.started_ms >= SNAPSHOT_PAUSE_MS;
+        let by_count = state.txns > state.due_txns
+            && state.log_bytes >= state.last_len_bytes / 2
+            && rested;
         let by_size = self.settings.snap_size_bytes.is_some_and(|limit| state.log_bytes > limit);
         if state.running || !(by_count || by_size) || self.tree.published() == Zxid::ZERO {
             return;
         }
         self.snapshot.running = true;
+        self.snapshot.started_ms = self.now.mono_ms;
         self.snapshot.txns = 0;
         self.snapshot.log_bytes = 0;
         self.snapshot.due_txns = self.next_snapshot_due();
@@ -820,7 +880,6 @@ impl Pipeline {
             digest: self.published_digest,
             view: self.tree.view(),
         };
-        out.jobs.push(Job::Roll);
         out.jobs.push(Job::Snapshot(Box::new(job)));
     }
 

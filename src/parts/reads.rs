@@ -3,14 +3,13 @@
 //! The order of checks is client-protocol.md 6.3. A read that leaves a watch is one step with it.
 
 use crate::auth::{self, Auth, Schemes};
-use crate::prep::{begin_frame, finish_frame};
+use crate::prep::{begin_frame, finish_frame, is_multi};
 use crate::tree::acl::permits;
 use crate::tree::{NodeRef, Pin};
 use crate::types::Zxid;
 use crate::watch::{CatchUp, ConnKey, MissedList, Modes, WatchTable, catch_up};
 use crate::wire::client::{
-    Field, MultiHeader, PathKind, PathOnly, PathWatch, RequestHeader, SetWatches, SetWatches2,
-    WatcherEvent, decode,
+    Field, MultiHeader, PathKind, PathOnly, PathWatch, RequestHeader, WatcherEvent, decode,
 };
 use crate::wire::codes::{AddWatchMode, ErrorCode, EventType, OpCode, WatcherType, perms, xids};
 use crate::wire::jute::{DecodeError, Reader, Write as _};
@@ -46,7 +45,9 @@ impl Reads<'_> {
         let start = begin_frame(out, xid, self.visible.to_wire(), 0);
         let body = out.len();
         if let Err(code) = self.dispatch(kind, reader.rest(), out) {
-            out.truncate(body);
+            if kind != OpCode::MultiRead {
+                out.truncate(body);
+            }
             out[body - 4..body].copy_from_slice(&code.to_wire().to_be_bytes());
         }
         finish_frame(out, start);
@@ -206,52 +207,55 @@ impl Reads<'_> {
         Ok(())
     }
 
+    /// COMPAT: what is no list of reads is refused whole. If it is a list of writes, or a row
+    /// cannot be served at all, the refusal has a body all the same: the rows before that one.
     fn multi_read(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
-        let mut reader = Reader::new(body);
-        loop {
-            let header = MultiHeader::decode(&mut reader).map_err(marshalling)?;
-            if header.done {
-                MultiHeader { kind: -1, done: true, err: -1 }.encode(out);
-                return Ok(());
+        let rows = read_rows(body)?;
+        let outcome = rows.ok_or(ErrorCode::MarshallingError).and_then(|rows| {
+            for (kind, path) in rows {
+                let path = path.ok_or(ErrorCode::MarshallingError)?;
+                let start = out.len();
+                MultiHeader { kind: kind.to_wire(), done: false, err: 0 }.encode(out);
+                let outcome = if kind == OpCode::GetData {
+                    self.get_data(Some(path), out)
+                } else {
+                    self.get_children(Some(path), false, out)
+                };
+                if let Err(code) = outcome {
+                    out.truncate(start);
+                    MultiHeader { kind: -1, done: false, err: code.to_wire() }.encode(out);
+                    out.put_int(code.to_wire());
+                }
             }
-            // The watch byte is there and means nothing.
-            let request = PathWatch::decode(&mut reader).map_err(marshalling)?;
-            let start = out.len();
-            MultiHeader { kind: header.kind, done: false, err: 0 }.encode(out);
-            let outcome = match OpCode::from_wire(header.kind) {
-                Some(OpCode::GetData) => self.get_data(request.path, out),
-                Some(OpCode::GetChildren) => self.get_children(request.path, false, out),
-                _ => return Err(ErrorCode::MarshallingError),
-            };
-            if let Err(code) = outcome {
-                out.truncate(start);
-                MultiHeader { kind: -1, done: false, err: code.to_wire() }.encode(out);
-                out.put_int(code.to_wire());
-            }
-        }
+            Ok(())
+        });
+        MultiHeader { kind: -1, done: true, err: -1 }.encode(out);
+        outcome
     }
 
     /// Catch-up events go before the reply, are not filtered by ACLs, and carry zxid -1.
+    ///
+    /// COMPAT: a null in place of a list or of a path ends the work with an error, and what came
+    /// before it is done.
     fn set_watches(
         &mut self,
         kind: OpCode,
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorCode> {
-        let request = if kind == OpCode::SetWatches2 {
-            parse::<SetWatches2<'_>>(body)?
-        } else {
-            let base = parse::<SetWatches<'_>>(body)?;
-            SetWatches2 { base, persistent: Vec::new(), persistent_recursive: Vec::new() }
-        };
-        let relative = request.base.relative_zxid;
-        let lists = [
-            (MissedList::Data, &request.base.data),
-            (MissedList::Exist, &request.base.exist),
-            (MissedList::Child, &request.base.child),
-        ];
-        for (list, paths) in lists {
-            for path in paths {
+        let mut reader = Reader::new(body);
+        let relative = reader.long().map_err(marshalling)?;
+        let mut lists: [PathList<'_>; 5] = Default::default();
+        let given = if kind == OpCode::SetWatches2 { 5 } else { 3 };
+        for list in &mut lists[..given] {
+            *list = path_list(&mut reader).map_err(marshalling)?;
+        }
+        let [data, exist, child, persistent, recursive] = lists;
+        let missed =
+            [(MissedList::Data, data), (MissedList::Exist, exist), (MissedList::Child, child)];
+        for (list, paths) in missed {
+            for path in paths.ok_or(ErrorCode::MarshallingError)? {
+                let path = path.ok_or(ErrorCode::MarshallingError)?;
                 let node = self.pin.get(path, self.visible);
                 let zxids = node.map(|node| (node.mzxid(), node.pzxid()));
                 match catch_up(list, zxids, relative) {
@@ -260,13 +264,49 @@ impl Reads<'_> {
                 }
             }
         }
-        for path in &request.persistent {
-            self.watches.add_watch(path, self.key, AddWatchMode::Persistent);
+        if kind == OpCode::SetWatches {
+            return Ok(());
         }
-        for path in &request.persistent_recursive {
-            self.watches.add_watch(path, self.key, AddWatchMode::PersistentRecursive);
+        for (mode, paths) in
+            [(AddWatchMode::Persistent, persistent), (AddWatchMode::PersistentRecursive, recursive)]
+        {
+            // A watch on null could never fire.
+            for path in paths.ok_or(ErrorCode::MarshallingError)?.into_iter().flatten() {
+                self.watches.add_watch(path, self.key, mode);
+            }
         }
         Ok(())
+    }
+}
+
+/// Nulls are possible in both places.
+type PathList<'a> = Option<Vec<Option<&'a [u8]>>>;
+
+fn path_list<'a>(reader: &mut Reader<'a>) -> Result<PathList<'a>, DecodeError> {
+    let Some(count) = reader.count(4)? else { return Ok(None) };
+    (0..count).map(|_| reader.buffer()).collect::<Result<_, _>>().map(Some)
+}
+
+/// Rows of a multiRead: getData or getChildren, and a path, which may be null.
+type ReadRows<'a> = Vec<(OpCode, Option<&'a [u8]>)>;
+
+/// `None` is a list of writes.
+fn read_rows(body: &[u8]) -> Result<Option<ReadRows<'_>>, ErrorCode> {
+    let mut reader = Reader::new(body);
+    let mut rows = ReadRows::new();
+    loop {
+        let header = MultiHeader::decode(&mut reader).map_err(marshalling)?;
+        if header.done {
+            return Ok(Some(rows));
+        }
+        let kind = match OpCode::from_wire(header.kind) {
+            Some(kind @ (OpCode::GetData | OpCode::GetChildren)) => kind,
+            _ if rows.is_empty() && is_multi(body) => return Ok(None),
+            _ => return Err(ErrorCode::MarshallingError),
+        };
+        // The watch byte is there and means nothing.
+        let request = PathWatch::decode(&mut reader).map_err(marshalling)?;
+        rows.push((kind, request.path));
     }
 }
 

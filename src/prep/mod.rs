@@ -21,6 +21,7 @@ use crate::wire::client::{ConnectResponse, Field, Stat};
 use crate::wire::codes::{ErrorCode, OpCode};
 use crate::wire::jute::{Reader, Write as _};
 use crate::wire::txn::{Txn, TxnHeader, encode_digest};
+pub use multi::is_multi;
 use operation::Operation;
 
 /// Settings that change what a request may do.

@@ -20,8 +20,13 @@ impl Prep {
         header: &TxnHeader,
         out: &mut Output<'_>,
     ) -> Prepared {
-        let Ok(operations) = decode(request.body) else {
-            return self.undecodable(tree, header, out);
+        let operations = match decode(request.body) {
+            Ok(operations) => operations,
+            Err(Spoiled::WithTxn) => return self.undecodable(tree, header, out),
+            Err(Spoiled::NoTxn) => {
+                let error = Some(ErrorCode::MarshallingError);
+                return Prepared { zxid: tree.last_zxid(), is_txn: false, error };
+            }
         };
         let (log_start, reply_start) = (out.log.len(), out.reply.len());
         let changes_start = out.changes.len();
@@ -94,9 +99,40 @@ impl Prep {
     }
 }
 
-/// All rows, or nothing. Only `done` ends the list.
+/// Whether the body of a multi decodes: that of a multiRead may be one, and is refused otherwise
+/// then.
+pub fn is_multi(body: &[u8]) -> bool {
+    rows(body).is_ok()
+}
+
+/// Why a multi is refused whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoiled {
+    /// It spends a zxid.
+    WithTxn,
+    /// It does not.
+    NoTxn,
+}
+
+impl From<DecodeError> for Spoiled {
+    fn from(_: DecodeError) -> Self {
+        Self::WithTxn
+    }
+}
+
+/// All rows, or nothing.
+fn decode(body: &[u8]) -> Result<Operations<'_>, Spoiled> {
+    let operations = rows(body)?;
+    // COMPAT: one null path spoils the whole request (ZooKeeper: getPendingChanges).
+    if operations.iter().any(|operation| operation.path().is_none()) {
+        return Err(Spoiled::WithTxn);
+    }
+    Ok(operations)
+}
+
+/// Only `done` ends the list.
 #[expect(clippy::wildcard_enum_match_arm, reason = "no other write is allowed in a multi")]
-fn decode(body: &[u8]) -> Result<Operations<'_>, DecodeError> {
+fn rows(body: &[u8]) -> Result<Operations<'_>, Spoiled> {
     let mut reader = Reader::new(body);
     let mut operations = Operations::new();
     loop {
@@ -113,12 +149,9 @@ fn decode(body: &[u8]) -> Result<Operations<'_>, DecodeError> {
             | OpCode::Delete
             | OpCode::SetData
             | OpCode::Check => {}
-            _ => return Err(DecodeError::Kind(header.kind)),
+            _ => return Err(DecodeError::Kind(header.kind).into()),
         }
-        let operation = Operation::decode(kind, &mut reader)?.in_multi()?;
-        // COMPAT: one null path spoils the whole request (ZooKeeper: getPendingChanges).
-        operation.path().ok_or(DecodeError::Null)?;
-        operations.push(operation);
+        operations.push(Operation::decode(kind, &mut reader)?.in_multi()?);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The single writes: decoded, checked in ZooKeeper's order, built, applied.
 
+use super::multi::Spoiled;
 use super::{Done, Prep, Request};
 use crate::tree::acl::permits;
 use crate::tree::path;
@@ -74,15 +75,22 @@ impl<'a> Operation<'a> {
 
     /// A create inside a multi: the flags choose the operation, and what does not fit makes the
     /// whole request undecodable (client-protocol.md 8).
-    pub(super) fn in_multi(self) -> Result<Self, DecodeError> {
+    ///
+    /// COMPAT: the list of a createTTL may be null and its flags may be anything, which then fails
+    /// its row; in the other creates an unknown flag spoils the request before a null list does, and
+    /// a null list before a TTL flag (ZooKeeper: `MultiOperationRecord.deserialize`, `Op.Create`).
+    pub(super) fn in_multi(self) -> Result<Self, Spoiled> {
         let Self::Create(mut create) = self else { return Ok(self) };
         let flags = create.request.flags;
-        let mode = CreateMode::from_wire(flags).ok_or(DecodeError::Kind(flags))?;
+        let mode = CreateMode::from_wire(flags);
         create.kind = match (create.kind, mode) {
-            (OpCode::CreateTtl, mode) if !mode.is_ttl() => OpCode::Create,
+            (OpCode::CreateTtl, Some(CreateMode::Container)) => OpCode::CreateContainer,
+            (OpCode::CreateTtl, Some(mode)) if !mode.is_ttl() => OpCode::Create,
             (OpCode::CreateTtl, _) => OpCode::CreateTtl,
-            (_, mode) if mode.is_ttl() => return Err(DecodeError::Kind(flags)),
-            (_, CreateMode::Container) => OpCode::CreateContainer,
+            (_, None) => return Err(Spoiled::WithTxn),
+            (_, Some(_)) if create.request.acl.is_null() => return Err(Spoiled::NoTxn),
+            (_, Some(mode)) if mode.is_ttl() => return Err(Spoiled::WithTxn),
+            (_, Some(CreateMode::Container)) => OpCode::CreateContainer,
             (kind, _) => kind,
         };
         Ok(Self::Create(create))

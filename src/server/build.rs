@@ -295,6 +295,7 @@ impl Build {
             snap_count: u64::from(config.snap_count),
             snap_size_bytes: (config.snap_size_limit_bytes > 0)
                 .then_some(config.snap_size_limit_bytes),
+            segment_bytes: config.pre_alloc_bytes,
             container_check_ms: config.containers.check_interval_ms,
             container_per_minute: u64::from(config.containers.max_per_minute),
             container_never_used_ms: config.containers.max_never_used_ms,

@@ -19,9 +19,9 @@ use crate::storage::retention;
 use crate::storage::snapshot::SnapshotWriter;
 use crate::types::Millis;
 
-/// Bound on writing the next segment's zeros, bytes a second: a segment is full after 0.2 s of the
-/// fastest stream, so preparation must not lag far behind, and must not crowd out syncs either.
-const PREPARE_BYTES_PER_S: u64 = 400 << 20;
+/// Bound on writing the next segment's zeros, bytes a second: several times what the log of a busy
+/// server grows by, and little enough not to crowd out its syncs.
+const PREPARE_BYTES_PER_S: u64 = 150 << 20;
 
 /// How long a full disk is left alone before the next try.
 const FULL_RETRY: Duration = Duration::from_secs(5);

@@ -24,7 +24,6 @@ pub(super) enum FlushJob {
         first: Zxid,
         last: Zxid,
     },
-    Roll,
     /// The disk thread made a segment, or could not.
     Prepared(Option<u64>),
 }
@@ -82,10 +81,6 @@ impl Flusher {
                     self.finished(appended.finished);
                     self.want_segment();
                 }
-                FlushJob::Roll => match self.writer.roll(&mut self.disk) {
-                    Ok(finished) => self.finished(finished),
-                    Err(error) => fatal("roll the txn log", &error),
-                },
                 FlushJob::Prepared(len_bytes) => self.writer.prepared(len_bytes),
             }
         }

@@ -163,7 +163,6 @@ impl PartThread {
                 Job::Append { bytes, first, last } => {
                     seat.flush_jobs.send(FlushJob::Append { bytes, first, last }).is_ok()
                 }
-                Job::Roll => seat.flush_jobs.send(FlushJob::Roll).is_ok(),
                 Job::Snapshot(job) => seat.disk_jobs.send(DiskJob::Snapshot(job)).is_ok(),
             };
             assert!(sent, "the flusher and the disk thread outlive the pipeline");

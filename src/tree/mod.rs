@@ -323,10 +323,11 @@ impl DataTree {
     ) -> Option<QuotaExceeded> {
         let root = self.quotas.root_of(path)?;
         let track = |path: Vec<u8>| {
-            let node = self.store.get_before(&path, before);
-            node.map_or_else(Track::default, |node| Track::parse(node.data()))
+            self.store.get_before(&path, before).map(|node| Track::parse(node.data()))
         };
-        let (limits, stats) = (track(quota::limits_path(root)), track(quota::stats_path(root)));
+        // COMPAT: without either node there is no limit (ZooKeeper: `ZooKeeperServer.checkQuota`).
+        let limits = track(quota::limits_path(root))?;
+        let stats = track(quota::stats_path(root))?;
         quota::exceeded(root, &limits, &stats, count_delta, bytes_delta)
     }
 

@@ -68,7 +68,7 @@ LIMITS = [
     "count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=3",
     "count=1,bytes=1=;byteHardLimit=40;countHardLimit=4", "count=-1,bytes=-1",
     "count=0,bytes=0=;byteHardLimit=0;countHardLimit=0",
-    "count=5,bytes=500=;byteHardLimit=1000;countHardLimit=6", "count=3,bytes=", "bytes=10",
+    "count=5,bytes=500=;byteHardLimit=1000;countHardLimit=6", "count=3,bytes=9=9", "bytes=10",
 ]
 STATS = ["count=0,bytes=0", "count=7,bytes=70", "count=2,bytes=5=;x=4"]
 TTLS = [100_000_000, 1, (1 << 40) - 1, 1 << 40, 0, -1, -(1 << 63), (1 << 63) - 1]
