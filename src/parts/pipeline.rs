@@ -863,9 +863,8 @@ impl Pipeline {
         let state = &self.snapshot;
         let rested = state.log_bytes >= self.settings.segment_bytes
             || self.now.mono_ms - state.started_ms >= SNAPSHOT_PAUSE_MS;
-        let by_count = state.txns > state.due_txns
-            && state.log_bytes >= state.last_len_bytes / 2
-            && rested;
+        let by_count =
+            state.txns > state.due_txns && state.log_bytes >= state.last_len_bytes / 2 && rested;
         let by_size = self.settings.snap_size_bytes.is_some_and(|limit| state.log_bytes > limit);
         if state.running || !(by_count || by_size) || self.tree.published() == Zxid::ZERO {
             return;

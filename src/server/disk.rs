@@ -21,7 +21,7 @@ use crate::types::Millis;
 
 /// Bound on writing the next segment's zeros, bytes a second: several times what the log of a busy
 /// server grows by, and little enough not to crowd out its syncs.
-const PREPARE_BYTES_PER_S: u64 = 150 << 20;
+const PREPARE_BYTES_PER_S: u64 = 64 << 20;
 
 /// How long a full disk is left alone before the next try.
 const FULL_RETRY: Duration = Duration::from_secs(5);

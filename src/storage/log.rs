@@ -274,11 +274,11 @@ const PAGE_BYTES: u64 = 4096;
 
 /// Bytes of one step of a preparation: short enough that other work of the disk thread and its
 /// pace come between.
-const STEP_BYTES: u64 = 256 << 10;
+const STEP_BYTES: u64 = 128 << 10;
 
 /// PERF: dirty bytes of a preparation at most. A sync of the log must wait for the journal to write
 /// out what the file system has in order before it: with the whole segment dirty that was 200 ms.
-const SYNC_BYTES: u64 = 1 << 20;
+const SYNC_BYTES: u64 = 128 << 10;
 
 /// A segment in the making, step by step, so that the disk thread can pause between.
 #[derive(Debug)]
