@@ -12,6 +12,7 @@ way is not generated; each such gap is named here:
 - vector counts below -1, which Java reads as empty lists and ringkeeper refuses as malformed.
 - text that is not UTF-8 or lies outside the BMP where the server echoes it (sync, catch-up events,
   ACL ids): Java replaces the first and writes the second as surrogates.
+- the order of the ids that an `auth` entry becomes, which are a set (`wire.own_ids_sorted`).
 - xids -1 and -2 on ordinary requests, which make replies look like events and pings.
 """
 
