@@ -41,6 +41,9 @@ struct ServerArgs {
     /// Shards, which are threads that serve clients; chosen by the number of cores.
     #[arg(long)]
     shards: Option<usize>,
+    /// Connections that one shard serves before the next is opened.
+    #[arg(long, default_value_t = 64)]
+    shard_connections: usize,
     /// Bound of a snapshot's I/O in MB a second; 0 for none.
     #[arg(long, default_value_t = 50)]
     snapshot_mb_per_s: u64,
@@ -132,6 +135,7 @@ fn server(args: &ServerArgs) -> ExitCode {
             Io::Epoll => IoMode::Epoll,
         },
         shards: args.shards,
+        shard_connections: args.shard_connections,
         snapshot_bytes_per_s: args.snapshot_mb_per_s << 20,
     };
     // Before the threads, so that all of them leave these signals to this one.

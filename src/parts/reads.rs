@@ -87,7 +87,9 @@ impl Reads<'_> {
                 let path = request.path.ok_or(ErrorCode::MarshallingError)?;
                 self.readable(path)?;
                 let count = self.pin.all_children_number(path, self.visible);
-                out.put_int(count.ok_or(ErrorCode::NoNode)?);
+                let count = count.ok_or(ErrorCode::NoNode)?;
+                // COMPAT: below the empty path ZooKeeper counts `/` too (`getAllChildrenNumber`).
+                out.put_int(count + i32::from(path.is_empty()));
                 Ok(())
             }
             OpCode::WhoAmI => {

@@ -76,7 +76,12 @@ impl Build {
         let figures: Vec<Arc<ShardFigures>> =
             (0..shards).map(|_| Arc::new(ShardFigures::default())).collect();
         let pipeline_figures = Arc::new(PipelineFigures::default());
-        let acceptor = Acceptor::new(self.config.max_client_cnxns, self.config.max_cnxns, shards);
+        let acceptor = Acceptor::new(
+            self.config.max_client_cnxns,
+            self.config.max_cnxns,
+            shards,
+            self.options.shard_connections,
+        );
         let words = Arc::new(Words {
             config: Arc::clone(&self.config),
             dirs: self.dirs.clone(),
