@@ -73,10 +73,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the one line that says why not.
+/// Logs the one line that says why not.
 fn refuse(text: &str, exit_code: u8) -> ExitCode {
     tracing::error!("{text}");
-    eprintln!("ringkeeper: {text}");
     if exit_code == 2 {
         eprintln!("Invalid config, exiting abnormally");
     }
@@ -92,7 +91,10 @@ fn server(args: &ServerArgs) -> ExitCode {
     let levels = args.log_level.clone().or_else(|| std::env::var("RINGKEEPER_LOG").ok());
     let levels = match levels.as_deref().map_or_else(|| Ok(Levels::default()), Levels::parse) {
         Ok(levels) => levels,
-        Err(why) => return refuse(&format!("--log-level: {why}"), 2),
+        Err(why) => {
+            logging::init(&Levels::default(), "", clock::wall_ms);
+            return refuse(&format!("--log-level: {why}"), 2);
+        }
     };
     logging::init(&levels, "", clock::wall_ms);
     // What zkServer.sh puts before a server's own flags.
