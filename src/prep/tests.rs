@@ -278,6 +278,7 @@ fn show_stat(reader: &mut Reader<'_>) -> String {
 
 fn show_body(kind: i32, reader: &mut Reader<'_>) -> String {
     let path = |reader: &mut Reader<'_>| reader.some().expect("a path").escape_ascii().to_string();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other result is ours")]
     match OpCode::from_wire(kind).expect("a result's type") {
         OpCode::Create => path(reader),
         OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
