@@ -95,7 +95,12 @@ fn server(args: &ServerArgs) -> ExitCode {
         Err(why) => return refuse(&format!("--log-level: {why}"), 2),
     };
     logging::init(&levels, "", clock::wall_ms);
+    // What zkServer.sh puts before a server's own flags.
     let mut sets = Vec::new();
+    for variable in ["SERVER_JVMFLAGS", "JVMFLAGS"] {
+        let flags = std::env::var(variable).unwrap_or_default();
+        sets.extend(config::sets_of_jvm_flags(&flags));
+    }
     for set in &args.sets {
         let Some((key, value)) = set.split_once('=') else {
             return refuse(&format!("--set {set}: write KEY=VALUE"), 2);

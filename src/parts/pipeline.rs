@@ -20,7 +20,9 @@ use super::mesh::Mesh;
 use super::{Attached, Connect, Delivery, Facts, Gather, Request, ShardShare, ToShard, Write};
 use crate::limits;
 use crate::prep::{Output, Prep, Prepared, begin_frame, finish_frame};
-use crate::session::{SessionIds, SessionTable, Standing, password};
+use crate::session::{
+    ConnectionThrottle, SessionIds, SessionTable, Standing, ThrottleRules, password,
+};
 use crate::storage::log::{RecordMark, begin_record, drop_record, end_record};
 use crate::sys::broadcast;
 use crate::tree::{Change, DataTree, View};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub snap_count: u64,
     /// Log bytes after which one is due (`snapSizeLimitInKb`); `None` for never.
     pub snap_size_bytes: Option<u64>,
+    /// Of new connections.
+    pub throttle: ThrottleRules,
     /// Length of a log segment (`preAllocSize`).
     pub segment_bytes: u64,
     /// How often containers and TTL nodes are looked at.
@@ -123,6 +127,8 @@ pub struct PipelineFigures {
     pub expired: Figure,
     /// Re-attachments.
     pub revalidations: Figure,
+    /// ConnectRequests that the throttle turned away.
+    pub rejected: Figure,
     /// zxids left in this epoch.
     pub zxids_left: Figure,
 }
@@ -262,6 +268,7 @@ pub struct Pipeline {
     containers: VecDeque<Vec<u8>>,
     container_next_ms: Millis,
     ids: SessionIds,
+    throttle: ConnectionThrottle,
     /// Kept for its capacity.
     expired: Vec<SessionId>,
     refusing: Option<String>,
@@ -326,6 +333,7 @@ impl Pipeline {
     ) -> Self {
         let durable = start.tree.last_zxid();
         let published_digest = start.tree.digest();
+        let throttle = ConnectionThrottle::new(settings.throttle, published_digest);
         let mut pipeline = Self {
             settings,
             sessions: start.sessions,
@@ -358,6 +366,7 @@ impl Pipeline {
             containers: VecDeque::new(),
             container_next_ms: 0,
             ids: start.ids,
+            throttle,
             expired: Vec::new(),
             refusing: None,
             now: Now::default(),
@@ -519,6 +528,10 @@ impl Pipeline {
 
     fn on_connect(&mut self, connect: Connect) {
         let Connect { from, session, timeout_ms } = connect;
+        if !self.throttle.admit(session.is_some(), self.now.mono_ms) {
+            self.figures.rejected.add(1);
+            return self.queue(Effects::Deliver(from, Delivery::Declined));
+        }
         let Some(session) = session else {
             if self.refusing.is_some() {
                 return self.queue(Effects::Deliver(from, Delivery::Declined));
