@@ -500,11 +500,14 @@ mod tests {
             body.put_some(path.as_bytes());
             (OpCode::GetAllChildrenNumber, body)
         };
-        check(&[count(""), count("/"), count("/a"), count("/zz")], expect![[r#"
+        check(
+            &[count(""), count("/"), count("/a"), count("/zz")],
+            expect![[r#"
             GetAllChildrenNumber: xid 40 zxid 2 ok [00, 00, 00, 06]
             GetAllChildrenNumber: xid 41 zxid 2 ok [00, 00, 00, 05]
             GetAllChildrenNumber: xid 42 zxid 2 ok [00, 00, 00, 01]
             GetAllChildrenNumber: xid 43 zxid 2 NoNode
-        "#]]);
+        "#]],
+        );
     }
 }
