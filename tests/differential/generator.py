@@ -454,8 +454,8 @@ class Generator:
         connected = executor.connected(slot)
         if self.planned:
             return self.planned.pop(0)
-        if connected and self.chance(0.0008):
-            self.planned = [{"k": "restart", "s": slot}]
+        if connected and self.chance(0.0012):
+            self.planned = [{"k": "restart", "s": slot, "swap": self.chance(0.5)}]
             limits = [path for path in QUOTA_NODES if path.endswith("_limits")]
             return {"k": "req", "s": slot, "reqs": [
                 {"op": "delete", "path": path, "version": -1} for path in limits]}
