@@ -258,6 +258,8 @@ pub struct Pipeline {
     cohort: Cohort,
     /// Records of the pipeline that found a shard's queue full, oldest first.
     kept: VecDeque<(u16, ToShard)>,
+    /// The change ring had no room for the next change.
+    ring_full: bool,
     gatherings: Vec<Gathering>,
     next_gathering: u64,
     /// zxids and digests of every 128th txn.
@@ -351,6 +353,7 @@ impl Pipeline {
             durable,
             cohort: Cohort::default(),
             kept: VecDeque::new(),
+            ring_full: false,
             gatherings: Vec::new(),
             next_gathering: 0,
             digests: VecDeque::new(),
@@ -407,8 +410,13 @@ impl Pipeline {
         let mut shard = 0;
         // Round robin, so that one busy shard does not starve the others.
         while idle < shards && budget > 0 && self.has_room() {
+            let was_full = self.mesh.requests[shard].is_full();
             match self.mesh.requests[shard].pop() {
                 Some(request) => {
+                    if was_full {
+                        // The shard may have kept a request back and gone to sleep.
+                        out.wake.extend(u16::try_from(shard));
+                    }
                     idle = 0;
                     budget -= 1;
                     self.on_request(request, out);
@@ -696,7 +704,9 @@ impl Pipeline {
         }
         let timer_ns = u64::try_from(next_ms).unwrap_or(0).saturating_mul(1_000_000);
         let sync_ns = self.sync_due_ns();
-        let kept_ns = (!self.kept.is_empty()).then_some(self.now.mono_ns + 1_000_000);
+        // Shards wake nobody when they have made room in a queue.
+        let blocked = !self.kept.is_empty() || self.ring_full;
+        let kept_ns = blocked.then_some(self.now.mono_ns + 1_000_000);
         [Some(timer_ns), sync_ns, kept_ns].into_iter().flatten().min()
     }
 
@@ -765,6 +775,7 @@ impl Pipeline {
     fn publish(&mut self, out: &mut Outbox) {
         let mut newest = None;
         let mut changed = false;
+        self.ring_full = false;
         'entries: while self.kept.is_empty()
             && let Some(entry) = self.in_flight.front_mut()
             && entry.zxid <= self.durable
@@ -773,6 +784,7 @@ impl Pipeline {
                 let change = self.changes.pop_front().expect("counted when it was queued");
                 if let Err(change) = self.ring.push(change) {
                     self.changes.push_front(change);
+                    self.ring_full = true;
                     // The slowest shard decides; it must run.
                     out.wake.extend((0..self.mesh.shards()).filter_map(|s| u16::try_from(s).ok()));
                     break 'entries;

@@ -71,7 +71,8 @@ impl Build {
         recovered: Recovered,
     ) -> Result<(), StartError> {
         let (shards, pipeline_alone) = self.placement();
-        let mesh = Arc::new(Mesh::new(shards));
+        let mesh =
+            Arc::new(Mesh::new(shards, limits::SHARD_QUEUE_REQUESTS_MAX, limits::REPLY_QUEUE_MAX));
         let (ring, readers) = broadcast::broadcast(limits::CHANGE_RING_MAX, shards);
         let figures: Vec<Arc<ShardFigures>> =
             (0..shards).map(|_| Arc::new(ShardFigures::default())).collect();
