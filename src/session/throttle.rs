@@ -26,6 +26,21 @@ pub struct ThrottleRules {
     pub renew_weight: u32,
 }
 
+impl ThrottleRules {
+    /// Everybody comes in.
+    pub const OFF: Self = Self {
+        tokens: 0,
+        fill_ms: 1,
+        fill_count: 1,
+        freeze_ms: -1,
+        drop_increase: 0.02,
+        drop_decrease: 0.002,
+        decrease_ratio: 0.0,
+        new_weight: 1,
+        renew_weight: 1,
+    };
+}
+
 /// The bucket.
 #[derive(Debug)]
 pub struct ConnectionThrottle {
