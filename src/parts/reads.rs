@@ -3,6 +3,7 @@
 //! The order of checks is client-protocol.md 6.3. A read that leaves a watch is one step with it.
 
 use crate::auth::{self, Auth, Schemes};
+use crate::limits;
 use crate::prep::{begin_frame, finish_frame, is_multi};
 use crate::tree::acl::permits;
 use crate::tree::{NodeRef, Pin};
@@ -213,6 +214,7 @@ impl Reads<'_> {
     /// cannot be served at all, the refusal has a body all the same: the rows before that one.
     fn multi_read(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         let rows = read_rows(body)?;
+        let first = out.len();
         let outcome = rows.ok_or(ErrorCode::MarshallingError).and_then(|rows| {
             for (kind, path) in rows {
                 let path = path.ok_or(ErrorCode::MarshallingError)?;
@@ -227,6 +229,10 @@ impl Reads<'_> {
                     out.truncate(start);
                     MultiHeader { kind: -1, done: false, err: code.to_wire() }.encode(out);
                     out.put_int(code.to_wire());
+                }
+                if out.len() - first > limits::MULTI_READ_BYTES_MAX {
+                    out.truncate(first);
+                    return Err(ErrorCode::MarshallingError);
                 }
             }
             Ok(())

@@ -31,7 +31,7 @@ use crate::wire::txn::{Txn, TxnEntry, TxnHeader};
 /// What an operator can say about it.
 #[derive(Clone, Debug)]
 pub struct RecoveryOptions {
-    /// Longest record that is read (`jute.maxbuffer` plus `zookeeper.jute.maxbuffer.extrasize`).
+    /// Longest record expected; a longer one is read too if it is whole (`jute.maxbuffer` plus `zookeeper.jute.maxbuffer.extrasize`).
     pub record_bytes_max: usize,
     /// Logs without any snapshot begin at an empty tree (`zookeeper.snapshot.trust.empty`).
     pub trust_empty: bool,

@@ -15,7 +15,7 @@ use crate::limits::BATCH_BYTES_MAX;
 use crate::types::Zxid;
 use crate::wire::jute::Reader;
 
-/// Longest payload read, unless `jute.maxbuffer` or `zookeeper.jute.maxbuffer.extrasize` say
+/// Longest payload expected, unless `jute.maxbuffer` or `zookeeper.jute.maxbuffer.extrasize` say
 /// otherwise: their defaults together.
 pub const RECORD_BYTES_MAX: usize = 2 * 1_048_575;
 
@@ -155,7 +155,9 @@ impl<'d> LogScan<'d> {
         let Ok(frame) = <[u8; 12]>::try_from(frame) else { return Ok(None) };
         let (crc, len) = parse_frame(frame);
         let Some(len) = usize::try_from(len).ok().filter(|len| *len > 0) else { return Ok(None) };
-        if len > self.record_bytes_max {
+        // COMPAT: Java refuses a record above the limit, and with it a log that it wrote itself
+        // (ZOOKEEPER-4306). What is whole and has the right checksum was acknowledged: it is read.
+        if at + (RECORD_FRAME_BYTES + len) as u64 > self.file.len_bytes() {
             return Ok(None);
         }
         let record = self.bytes(at, RECORD_FRAME_BYTES + len)?;
@@ -181,8 +183,14 @@ impl<'d> LogScan<'d> {
         }
         let (_, len_field) = parse_frame(frame);
         let len = match u64::try_from(len_field) {
-            // Zeros only make a length smaller, so a torn one is in bounds.
-            Ok(len) if len <= self.record_bytes_max as u64 => len,
+            // Zeros only make a length smaller, so a torn one is in bounds; above the usual ones
+            // it is believed when the file has room for it, as a batch lies in one file.
+            Ok(len)
+                if len <= self.record_bytes_max as u64
+                    || at + RECORD_FRAME_BYTES as u64 + len <= self.file.len_bytes() =>
+            {
+                len
+            }
             _ => return Ok(End::Corrupt(Damage::Length(len_field))),
         };
         let extent = at + RECORD_FRAME_BYTES as u64 + len;
@@ -199,7 +207,9 @@ impl<'d> LogScan<'d> {
             return Ok(if followed { End::Corrupt(damage) } else { End::Torn(damage) });
         }
         let batch_bytes_max = BATCH_BYTES_MAX.max(self.record_bytes_max + RECORD_FRAME_BYTES);
-        if data_end - at <= batch_bytes_max as u64 && self.misses_a_sector(at, extent)? {
+        // A single record may be longer than a batch should be.
+        let in_last_batch = data_end - at <= batch_bytes_max as u64 || data_end == extent;
+        if in_last_batch && self.misses_a_sector(at, extent)? {
             return Ok(End::Torn(damage));
         }
         Ok(End::Corrupt(damage))
@@ -484,6 +494,23 @@ mod tests {
         assert!(matches!(hole(lens.len() - 1), End::Torn(_)));
         assert!(matches!(hole(30), End::Torn(_)));
         assert!(matches!(hole(3), End::Corrupt(_)));
+    }
+
+    #[test]
+    fn a_record_of_any_length_is_read() {
+        let (bytes, starts) = log(&[10, RECORD_BYTES_MAX + 1, 2 * BATCH_BYTES_MAX, 20], 32 << 20);
+        let (found, at, end) = scan(&bytes);
+        assert_eq!((found.len(), at, end), (4, starts[4] as u64, End::Clean));
+        // Torn at either end or in the middle.
+        let (from, to) = (starts[2], starts[3]);
+        for hole in [from..from + 4096, from + 9_000_000..from + 9_004_096, to - 4096..to] {
+            let mut bytes = bytes.clone();
+            bytes[to..].fill(0);
+            bytes[hole.start.next_multiple_of(512)..hole.end].fill(0);
+            let (found, at, end) = scan(&bytes);
+            assert_eq!((found.len(), at), (2, from as u64), "{hole:?}");
+            assert!(matches!(end, End::Torn(_)), "{hole:?}: {end:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 mod world;
 
-use crate::wire::client::{Field, MultiHeader, PathVersion};
+use crate::wire::client::{
+    AclList, AuthPacket, CreateRequest, Field, MultiHeader, PathVersion, PathWatch,
+};
 use crate::wire::codes::OpCode;
 use world::{ROOMY, Sizes, World, create_body};
 
@@ -176,4 +178,63 @@ fn replies_find_a_connection_that_closes_slowly() {
     world.clients[client].deaf = false;
     world.settle();
     assert_eq!(world.open_connections(), 0);
+}
+
+#[test]
+fn one_frame_cannot_read_gigabytes() {
+    let mut world = World::new(ROOMY, 1);
+    let client = world.connect(0);
+    world.settle();
+    let mut body = Vec::new();
+    let (path, data) = (Some(&b"/big"[..]), vec![7; 900 << 10]);
+    CreateRequest { path, data: Some(&data), acl: AclList::OPEN, flags: 0 }.encode(&mut body);
+    world.send(client, OpCode::Create, "/big", &body);
+    let reads = |rows: usize| {
+        let mut body = Vec::new();
+        for _ in 0..rows {
+            MultiHeader { kind: OpCode::GetData.to_wire(), done: false, err: -1 }.encode(&mut body);
+            PathWatch { path, watch: false }.encode(&mut body);
+        }
+        MultiHeader { kind: -1, done: true, err: -1 }.encode(&mut body);
+        body
+    };
+    let few = world.send(client, OpCode::MultiRead, "", &reads(20));
+    let many = world.send(client, OpCode::MultiRead, "", &reads(40_000));
+    let after = world.exists(client, "/big", false);
+    world.settle();
+    assert_eq!(world.clients[client].reply(few), Some(0));
+    assert_eq!(world.clients[client].reply(many), Some(-5));
+    assert_eq!(world.clients[client].reply(after), Some(0));
+}
+
+#[test]
+fn one_frame_cannot_log_gigabytes() {
+    let mut world = World::new(ROOMY, 1);
+    let client = world.connect(0);
+    world.settle();
+    let proof = [b"u".repeat(200 << 10), b":p".to_vec()].concat();
+    let mut body = Vec::new();
+    AuthPacket { kind: 0, scheme: Some(b"digest"), auth: Some(&proof) }.encode(&mut body);
+    world.send(client, OpCode::Auth, "", &body);
+    let list = b"\0\0\0\x01\0\0\0\x1f\0\0\0\x04auth\0\0\0\0";
+    let creates = |rows: usize| {
+        let mut body = Vec::new();
+        for row in 0..rows {
+            MultiHeader { kind: OpCode::Create.to_wire(), done: false, err: -1 }.encode(&mut body);
+            let path = format!("/n{row}");
+            let (path, acl) = (Some(path.as_bytes()), AclList { bytes: list });
+            CreateRequest { path, data: None, acl, flags: 0 }.encode(&mut body);
+        }
+        MultiHeader { kind: -1, done: true, err: -1 }.encode(&mut body);
+        body
+    };
+    world.send(client, OpCode::Multi, "", &creates(4));
+    let (many, few) = (creates(10_000), world.exists(client, "/n3", false));
+    world.send(client, OpCode::Multi, "", &many);
+    let none = world.exists(client, "/n9", false);
+    world.settle();
+    assert_eq!(world.clients[client].reply(few), Some(0));
+    assert_eq!(world.clients[client].reply(none), Some(-101));
+    assert!(world.log.len() < 2 << 20);
+    world.check_history();
 }
