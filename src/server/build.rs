@@ -15,6 +15,7 @@ pub(super) struct Build {
     pub(super) stage: Arc<AtomicU8>,
     pub(super) wakers: Vec<Waker>,
     pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) blocking: Option<Blocking>,
 }
 
 /// What a thread of the data path needs to build itself: the ring belongs to the thread that made
@@ -51,6 +52,7 @@ impl Build {
             stage: Arc::new(AtomicU8::new(stage::RUNNING)),
             wakers: Vec::new(),
             threads: Vec::new(),
+            blocking: None,
         }
     }
 
@@ -223,6 +225,7 @@ impl Build {
         results: flusher::Results,
     ) -> Result<(), StartError> {
         let size_limit = self.config.txn_log_size_limit_bytes;
+        let own_disk_jobs = disk_jobs.clone();
         let flusher = flusher::Flusher {
             writer: LogWriter::new(
                 LogOptions {
@@ -247,11 +250,14 @@ impl Build {
             clock: self.clock,
             config: Arc::clone(&self.config),
             snapshot_bytes_per_s: self.options.snapshot_bytes_per_s,
+            stage: Arc::clone(&self.stage),
         };
-        // The flusher ends with its senders, and nothing waits for these two: what they still do
-        // at the very end is only housekeeping.
-        spawn("flusher", move || flusher.run())?;
-        spawn("disk", move || disk.run())?;
+        self.blocking = Some(Blocking {
+            flusher: Some(spawn("flusher", move || flusher.run())?),
+            disk: Some(spawn("disk", move || disk.run())?),
+            flush_jobs: flush_jobs.clone(),
+            disk_jobs: own_disk_jobs,
+        });
         Ok(())
     }
 
