@@ -251,3 +251,6 @@ pub struct Attached {
     /// The shard notes here when it heard of the session.
     pub heard: Heard,
 }
+
+#[cfg(test)]
+mod tests;

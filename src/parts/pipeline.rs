@@ -20,7 +20,9 @@ use super::mesh::Mesh;
 use super::{Attached, Connect, Delivery, Facts, Gather, Request, ShardShare, ToShard, Write};
 use crate::limits;
 use crate::prep::{Output, Prep, Prepared, begin_frame, finish_frame};
-use crate::session::{SessionIds, SessionTable, Standing, password};
+use crate::session::{
+    ConnectionThrottle, SessionIds, SessionTable, Standing, ThrottleRules, password,
+};
 use crate::storage::log::{RecordMark, begin_record, drop_record, end_record};
 use crate::sys::broadcast;
 use crate::tree::{Change, DataTree, View};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub snap_count: u64,
     /// Log bytes after which one is due (`snapSizeLimitInKb`); `None` for never.
     pub snap_size_bytes: Option<u64>,
+    /// Of new connections.
+    pub throttle: ThrottleRules,
     /// Length of a log segment (`preAllocSize`).
     pub segment_bytes: u64,
     /// How often containers and TTL nodes are looked at.
@@ -123,6 +127,8 @@ pub struct PipelineFigures {
     pub expired: Figure,
     /// Re-attachments.
     pub revalidations: Figure,
+    /// ConnectRequests that the throttle turned away.
+    pub rejected: Figure,
     /// zxids left in this epoch.
     pub zxids_left: Figure,
 }
@@ -255,6 +261,8 @@ pub struct Pipeline {
     cohort: Cohort,
     /// Records of the pipeline that found a shard's queue full, oldest first.
     kept: VecDeque<(u16, ToShard)>,
+    /// The change ring had no room for the next change.
+    ring_full: bool,
     gatherings: Vec<Gathering>,
     next_gathering: u64,
     /// zxids and digests of every 128th txn.
@@ -265,6 +273,7 @@ pub struct Pipeline {
     containers: VecDeque<Vec<u8>>,
     container_next_ms: Millis,
     ids: SessionIds,
+    throttle: ConnectionThrottle,
     /// Kept for its capacity.
     expired: Vec<SessionId>,
     refusing: Option<String>,
@@ -332,6 +341,7 @@ impl Pipeline {
     ) -> Self {
         let durable = start.tree.last_zxid();
         let published_digest = start.tree.digest();
+        let throttle = ConnectionThrottle::new(settings.throttle, published_digest);
         let mut pipeline = Self {
             settings,
             sessions: start.sessions,
@@ -350,6 +360,7 @@ impl Pipeline {
             durable,
             cohort: Cohort::default(),
             kept: VecDeque::new(),
+            ring_full: false,
             gatherings: Vec::new(),
             next_gathering: 0,
             digests: VecDeque::new(),
@@ -365,6 +376,7 @@ impl Pipeline {
             containers: VecDeque::new(),
             container_next_ms: 0,
             ids: start.ids,
+            throttle,
             expired: Vec::new(),
             refusing: None,
             now: Now::default(),
@@ -405,8 +417,13 @@ impl Pipeline {
         let mut shard = 0;
         // Round robin, so that one busy shard does not starve the others.
         while idle < shards && budget > 0 && self.has_room() {
+            let was_full = self.mesh.requests[shard].is_full();
             match self.mesh.requests[shard].pop() {
                 Some(request) => {
+                    if was_full {
+                        // The shard may have kept a request back and gone to sleep.
+                        out.wake.extend(u16::try_from(shard));
+                    }
                     idle = 0;
                     budget -= 1;
                     self.on_request(request, out);
@@ -524,6 +541,10 @@ impl Pipeline {
 
     fn on_connect(&mut self, connect: Connect) {
         let Connect { from, session, timeout_ms } = connect;
+        if !self.throttle.admit(session.is_some(), self.now.mono_ms) {
+            self.figures.rejected.add(1);
+            return self.queue(Effects::Deliver(from, Delivery::Declined));
+        }
         let Some(session) = session else {
             if self.refusing.is_some() {
                 return self.queue(Effects::Deliver(from, Delivery::Declined));
@@ -688,7 +709,9 @@ impl Pipeline {
         }
         let timer_ns = u64::try_from(next_ms).unwrap_or(0).saturating_mul(1_000_000);
         let sync_ns = self.sync_due_ns();
-        let kept_ns = (!self.kept.is_empty()).then_some(self.now.mono_ns + 1_000_000);
+        // Shards wake nobody when they have made room in a queue.
+        let blocked = !self.kept.is_empty() || self.ring_full;
+        let kept_ns = blocked.then_some(self.now.mono_ns + 1_000_000);
         [Some(timer_ns), sync_ns, kept_ns].into_iter().flatten().min()
     }
 
@@ -750,6 +773,7 @@ impl Pipeline {
     fn publish(&mut self, out: &mut Outbox) {
         let mut newest = None;
         let mut changed = false;
+        self.ring_full = false;
         'entries: while self.kept.is_empty()
             && let Some(entry) = self.in_flight.front_mut()
             && entry.zxid <= self.durable
@@ -758,6 +782,7 @@ impl Pipeline {
                 let change = self.changes.pop_front().expect("counted when it was queued");
                 if let Err(change) = self.ring.push(change) {
                     self.changes.push_front(change);
+                    self.ring_full = true;
                     // The slowest shard decides; it must run.
                     out.wake.extend((0..self.mesh.shards()).filter_map(|s| u16::try_from(s).ok()));
                     break 'entries;

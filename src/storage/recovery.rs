@@ -587,7 +587,7 @@ impl Replay {
                             let (path, after) = (path.clone(), self.recovered.last_zxid);
                             RecoveryError::NoTxn { path, offset_bytes, after, why }
                         })?;
-                        if entry.header.zxid <= self.from {
+                        if entry.header.zxid <= self.from || self.is_echo(&entry) {
                             continue;
                         }
                         if self.any_first && self.recovered.txns == 0 && !options.trust_empty {
@@ -616,6 +616,12 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// COMPAT: Java 3.9 logs the failure of a write that it cannot decode at the zxid of the txn
+    /// before it (client-protocol.md J-5, here of a single server).
+    fn is_echo(&self, entry: &TxnEntry<'_>) -> bool {
+        entry.header.zxid == self.recovered.last_zxid && matches!(entry.txn, Txn::Error(_))
     }
 
     /// Every txn follows the one before: the next of its epoch, or one of a later epoch.
