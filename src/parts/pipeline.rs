@@ -252,7 +252,10 @@ pub struct Pipeline {
     /// Filled by prep for one request.
     fresh_changes: Vec<Change>,
     batch: Batch,
+    /// The buffer of the batch after this one.
     spare: Vec<u8>,
+    /// For prep.
+    reply: Vec<u8>,
     syncing: Option<Syncing>,
     durable: Zxid,
     cohort: Cohort,
@@ -293,6 +296,9 @@ struct SnapshotState {
 
 /// Least pause between snapshots of a log that grows by less than a segment.
 const SNAPSHOT_PAUSE_MS: Millis = 10_000;
+
+/// Largest buffer that is kept for a later batch.
+const BATCH_KEPT_BYTES: usize = 1 << 20;
 
 /// What a turn wants done by the thread.
 #[derive(Debug, Default)]
@@ -349,6 +355,7 @@ impl Pipeline {
             fresh_changes: Vec::new(),
             batch: Batch::default(),
             spare: Vec::new(),
+            reply: Vec::new(),
             syncing: None,
             durable,
             cohort: Cohort::default(),
@@ -442,7 +449,7 @@ impl Pipeline {
 
     fn on_request(&mut self, request: Request, out: &mut Outbox) {
         match request {
-            Request::Write(write) => self.on_write(*write),
+            Request::Write(write) => self.on_write(write),
             Request::Connect(connect) => self.on_connect(connect),
             Request::Ephemerals { from, session, xid, frame } => {
                 self.on_ephemerals(from, session, xid, frame);
@@ -482,21 +489,19 @@ impl Pipeline {
             ids: &ids,
             closing,
         };
-        let mut body = std::mem::take(&mut self.spare);
-        body.clear();
+        self.reply.clear();
         let start = begin_record(&mut self.batch.bytes);
         let mut output = Output {
             log: &mut self.batch.bytes,
-            reply: &mut body,
+            reply: &mut self.reply,
             changes: &mut self.fresh_changes,
         };
         let prepared = self.prep.request(&mut self.tree, &request, self.now.wall_ms, &mut output);
         frame.clear();
         let err = prepared.error.map_or(0, ErrorCode::to_wire);
         let at = begin_frame(&mut frame, xid, prepared.zxid.to_wire(), err);
-        frame.put_raw(&body);
+        frame.put_raw(&self.reply);
         finish_frame(&mut frame, at);
-        self.spare = body;
         let reply = Delivery::Reply { bytes: frame, close: false };
         self.seal(start, &prepared, Effects::Deliver(from, reply));
     }
@@ -719,10 +724,9 @@ impl Pipeline {
                 self.durable = last;
                 self.cohort.synced(self.now.mono_ns, took_ns, syncing.records, self.batch.records);
                 self.figures.fsync_ns.record(took_ns);
-                if self.batch.bytes.capacity() == 0 {
-                    self.batch.bytes = bytes;
-                } else {
-                    self.spare_batch(bytes);
+                // Empty, as the flusher gives it back.
+                if bytes.capacity() <= BATCH_KEPT_BYTES {
+                    self.spare = bytes;
                 }
             }
             Done::Snapshotted { len_bytes, took_ms } => {
@@ -743,13 +747,6 @@ impl Pipeline {
         }
     }
 
-    fn spare_batch(&mut self, mut bytes: Vec<u8>) {
-        if self.spare.capacity() == 0 {
-            bytes.clear();
-            self.spare = bytes;
-        }
-    }
-
     /// When the waiting batch goes to the disk at the latest.
     fn sync_due_ns(&self) -> Option<u64> {
         if self.batch.records == 0 || self.syncing.is_some() {
@@ -762,7 +759,8 @@ impl Pipeline {
         if self.sync_due_ns().is_none_or(|due_ns| due_ns > self.now.mono_ns) {
             return;
         }
-        let Batch { bytes, first, last, records } = std::mem::take(&mut self.batch);
+        let next = Batch { bytes: std::mem::take(&mut self.spare), ..Batch::default() };
+        let Batch { bytes, first, last, records } = std::mem::replace(&mut self.batch, next);
         self.snapshot.log_bytes += bytes.len() as u64;
         self.figures.batch_records.record(records);
         self.syncing = Some(Syncing { records });

@@ -915,7 +915,7 @@ impl Inner {
         let from = self.reference(conn.id);
         let (session, ids) = (conn.session, Arc::clone(conn.auth.shared_ids()));
         let write = Write { from, session, xid, kind, frame: copy, ids };
-        self.request(Request::Write(Box::new(write)));
+        self.request(Request::Write(write));
     }
 
     fn on_ephemerals(&mut self, conn: &mut Conn, xid: i32, frame: &[u8]) {

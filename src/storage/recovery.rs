@@ -25,7 +25,8 @@ use super::{Compression, Named, log};
 use crate::tree::{DataTree, DiskStat, Owner, TreeOptions};
 use crate::types::{Map, SessionId, Zxid};
 use crate::wire::client::AclList;
-use crate::wire::jute::DecodeError;
+use crate::wire::codes::OpCode;
+use crate::wire::jute::{DecodeError, Reader};
 use crate::wire::txn::{Txn, TxnEntry, TxnHeader};
 
 /// What an operator can say about it.
@@ -487,6 +488,10 @@ impl SnapshotSink for Loader<'_> {
         self.tree.load_node(path, data, acl_id, stat).map_err(|err| format!("{err:?}"))
     }
 
+    fn coming(&mut self, path: &[u8]) {
+        self.tree.prefetch(path, true);
+    }
+
     fn progress(&mut self, bytes: u64) {
         (self.progress)(Progress::Snapshot { file: self.file, bytes });
     }
@@ -571,6 +576,11 @@ impl Replay {
             let path = disk.path(file);
             let mut scan = LogScan::open(disk, file, options.record_bytes_max)?;
             loop {
+                while let Some(payload) = scan.ahead() {
+                    if let Some((path, new)) = likely_path(payload) {
+                        self.recovered.tree.prefetch(path, new);
+                    }
+                }
                 match scan.step()? {
                     Step::Record { offset_bytes, payload } => {
                         let entry = TxnEntry::decode(payload).map_err(|why| {
@@ -704,6 +714,17 @@ impl Replay {
         }
         Ok(self.recovered)
     }
+}
+
+/// What stands where most txns have their path, behind a header of fixed length, and whether it is
+/// that of a create. A hint only.
+fn likely_path(payload: &[u8]) -> Option<(&[u8], bool)> {
+    let mut reader = Reader::new(payload);
+    reader.take(8 + 4 + 8 + 8).ok()?;
+    let kind = OpCode::from_wire(reader.int().ok()?);
+    let path = reader.buffer().ok()??;
+    let new = matches!(kind, Some(OpCode::Create | OpCode::Create2));
+    path.starts_with(b"/").then_some((path, new))
 }
 
 /// An empty directory becomes a database, if it may: logs without a snapshot would be refused, so
