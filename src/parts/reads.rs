@@ -364,7 +364,8 @@ mod tests {
         let mut text = String::new();
         for (n, (kind, body)) in requests.iter().enumerate() {
             let mut frame = Vec::new();
-            RequestHeader { xid: 40 + n as i32, kind: kind.to_wire() }.encode(&mut frame);
+            RequestHeader { xid: 40 + i32::try_from(n).expect("a few"), kind: kind.to_wire() }
+                .encode(&mut frame);
             frame.extend_from_slice(body);
             let mut out = Vec::new();
             let mut reads = Reads {
