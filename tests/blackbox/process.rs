@@ -167,7 +167,7 @@ fn refused(command: Command) -> (i32, String) {
 
 /// The lines that are for a human, not for the log.
 fn plain(stderr: &str) -> Vec<&str> {
-    stderr.lines().filter(|line| line.starts_with("ringkeeper: ")).collect()
+    stderr.lines().filter(|line| line.contains(" - ERROR ")).collect()
 }
 
 fn serve_command(dir: &Path) -> Command {
