@@ -23,6 +23,10 @@ pub const CHANGE_RING_MAX: usize = 16384;
 /// 128 reads of 1 MB).
 pub const OUT_PAUSE_BYTES: usize = 1 << 20;
 
+/// Bytes of the reply to one multiRead, above which it is refused: a frame has room for thousands of
+/// reads of the same large node, and no client takes a reply of this size.
+pub const MULTI_READ_BYTES_MAX: usize = 64 << 20;
+
 /// Bytes of watch events queued for a client that does not read, above which it is closed.
 pub const EVENTS_BYTES_MAX: usize = 64 << 20;
 

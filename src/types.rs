@@ -33,13 +33,10 @@ impl Zxid {
         self.0 as u32
     }
 
-    /// The following zxid of the same epoch.
-    ///
-    /// # Panics
-    /// When the counter is exhausted: the leader hands over long before (`zxids_left`).
+    /// The following zxid. A leader hands over before its counter is used up (`zxids_left`); a
+    /// standalone server just goes on in the next epoch, as ZooKeeper's does.
     #[must_use]
-    pub fn next(self) -> Self {
-        assert!(self.counter() < u32::MAX, "the zxid counter of epoch {} is used up", self.epoch());
+    pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
@@ -137,4 +134,15 @@ pub struct Now {
     pub mono_ns: u64,
     /// Wall clock, ms since 1970.
     pub wall_ms: Millis,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Zxid;
+
+    #[test]
+    fn the_counter_runs_over_into_the_epoch() {
+        assert_eq!(Zxid::new(0, 1).next(), Zxid::new(0, 2));
+        assert_eq!(Zxid::new(7, u32::MAX).next(), Zxid::new(8, 0));
+    }
 }

@@ -57,6 +57,8 @@ pub(super) struct Conn {
     pub(super) event_bytes: usize,
     /// The driver has a buffer of ours.
     pub(super) sending: bool,
+    /// A buffer came back since somebody looked.
+    pub(super) progressed: bool,
     /// In the shard's list of connections to flush.
     pub(super) dirty: bool,
     /// The driver was told to stop receiving.
@@ -99,6 +101,7 @@ impl Conn {
             out: Vec::new(),
             event_bytes: 0,
             sending: false,
+            progressed: false,
             dirty: false,
             paused: false,
             in_flight: 0,

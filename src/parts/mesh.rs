@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `requests[s]` | shard s → pipeline | the shard keeps the request and stops reading that connection |
 //! | `deliveries[s]` | pipeline → shard s | the pipeline keeps it and stops publishing; it goes on logging |
-//! | change ring | pipeline → every shard | as before: the slowest shard decides |
+//! | change ring | pipeline → every shard | as before: the slowest shard decides; of a txn that has more changes than the ring has room, the shards take what is there before it is published |
 //!
 //! No part ever waits for a queue.
 
@@ -15,7 +15,6 @@ use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 
 use super::{Request, ToShard};
-use crate::limits;
 use crate::types::Millis;
 
 /// Shared by all parts of one server.
@@ -37,13 +36,11 @@ impl fmt::Debug for Mesh {
 }
 
 impl Mesh {
-    /// The queues of a server with `shards` shards.
-    pub fn new(shards: usize) -> Self {
+    /// The queues of a server with `shards` shards, and how many items each may hold.
+    pub fn new(shards: usize, requests_max: usize, deliveries_max: usize) -> Self {
         Self {
-            requests: (0..shards)
-                .map(|_| ArrayQueue::new(limits::SHARD_QUEUE_REQUESTS_MAX))
-                .collect(),
-            deliveries: (0..shards).map(|_| ArrayQueue::new(limits::REPLY_QUEUE_MAX)).collect(),
+            requests: (0..shards).map(|_| ArrayQueue::new(requests_max)).collect(),
+            deliveries: (0..shards).map(|_| ArrayQueue::new(deliveries_max)).collect(),
             turns_ms: (0..shards).map(|_| CachePadded::new(AtomicI64::new(0))).collect(),
             serving: AtomicBool::new(true),
         }

@@ -11,6 +11,7 @@
 //!
 //! Not here: sockets (`net/`), writes (`pipeline.rs`), the reads themselves (`reads.rs`).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -39,12 +40,15 @@ use crate::wire::four_letter::Word;
 use crate::wire::frame::{FrameError, FrameReader};
 use crate::wire::jute::Reader;
 
-/// How long a closed connection may take to accept its last bytes.
+/// How long a closing connection may take to accept one more buffer.
 const LINGER_MS: Millis = 5_000;
 
 /// Buffers kept for reuse, and the largest kept.
 const POOL_BUFFERS_MAX: usize = 1024;
 const POOL_BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// Room kept for changes taken early.
+const EARLY_KEPT: usize = 1024;
 
 /// A name in a list of children, by and large.
 const CHILD_BYTES: usize = 32;
@@ -132,6 +136,9 @@ pub(super) struct Inner {
     pub(super) settings: Settings,
     mesh: Arc<Mesh>,
     changes: broadcast::Reader<Change>,
+    /// Taken from the ring before they are published, because one txn has more changes than the
+    /// ring has room for. BOUND: the changes of one txn.
+    early: VecDeque<Change>,
     /// Taken from the queue but not due yet.
     next_delivery: Option<ToShard>,
     conns: Vec<Option<Box<Conn>>>,
@@ -139,14 +146,15 @@ pub(super) struct Inner {
     pub(super) visible: Zxid,
     pub(super) now: Now,
     /// Requests that found the queue full, oldest first.
-    backlog: std::collections::VecDeque<Request>,
+    backlog: VecDeque<Request>,
     /// Connections with output or a close to flush.
     dirty: Vec<ConnId>,
     /// Stopped for the shard's own sake; looked at again when something was delivered.
     stalled: Vec<ConnId>,
     /// Opened and without a session yet.
     fresh: Vec<ConnId>,
-    lingering: Vec<(ConnId, Millis)>,
+    /// Closing connections, and when to look whether they still accept bytes; in order of time.
+    lingering: VecDeque<(ConnId, Millis)>,
     pool: Vec<Vec<u8>>,
     in_flight: usize,
     wake_pipeline: bool,
@@ -179,16 +187,17 @@ impl Shard {
             settings,
             mesh,
             changes,
+            early: VecDeque::new(),
             next_delivery: None,
             conns: Vec::new(),
             watches: WatchTable::default(),
             visible,
             now: Now::default(),
-            backlog: std::collections::VecDeque::new(),
+            backlog: VecDeque::new(),
             dirty: Vec::new(),
             stalled: Vec::new(),
             fresh: Vec::new(),
-            lingering: Vec::new(),
+            lingering: VecDeque::new(),
             pool: Vec::new(),
             in_flight: 0,
             wake_pipeline: false,
@@ -248,7 +257,9 @@ impl Shard {
     /// Whether there is something to do without waiting for the kernel.
     pub fn has_work(&self) -> bool {
         let inner = &self.inner;
+        let requests = &inner.mesh.requests[usize::from(inner.index)];
         !inner.dirty.is_empty()
+            || !inner.backlog.is_empty() && !requests.is_full()
             || inner.visible < self.reader.published()
             || inner.next_delivery.as_ref().is_some_and(|next| next.zxid <= inner.visible)
             || inner.next_delivery.is_none()
@@ -308,6 +319,7 @@ impl Turn<'_> {
         self.inner.recycle(buffer);
         self.inner.with(id, |inner, conn| {
             conn.sending = false;
+            conn.progressed = true;
             inner.mark_dirty(conn);
             inner.drain_pending(pin, conn, limits::OUT_PAUSE_BYTES);
             if conn.paused && conn.out.len() < limits::OUT_PAUSE_BYTES {
@@ -395,6 +407,8 @@ impl Inner {
     /// Merges changes and records in zxid order: events of a txn before its reply.
     fn deliver(&mut self, pin: &Pin<'_>, published: Zxid) -> bool {
         let mut delivered = false;
+        // The pipeline may be waiting for this very shard.
+        self.wake_pipeline |= self.changes.is_full();
         loop {
             if self.next_delivery.is_none() {
                 self.next_delivery = self.mesh.deliveries[usize::from(self.index)].pop();
@@ -437,30 +451,45 @@ impl Inner {
     }
 
     fn fire_up_to(&mut self, pin: &Pin<'_>, upto: Zxid) {
-        if self.watches.is_empty() {
-            // PERF: a shard without watches looks at no change. All changes in the ring beyond
-            // `upto` are skipped with it: a watch set later is set at `visible`, and changes above
-            // it are pushed before their zxid is published, so they must not be skipped.
-            while self.changes.peek().is_some_and(|change| change.zxid <= upto) {
+        while let Some(change) = self.early.front().or_else(|| self.changes.peek()) {
+            // Changes above `upto` are pushed before their zxid is published, and a watch that is
+            // set at `visible` must hear of them: they stay, even if nobody watches now.
+            if change.zxid > upto {
+                break;
+            }
+            // PERF: a shard without watches looks at no change.
+            if !self.watches.is_empty() {
+                let mut sink = Firing {
+                    pin,
+                    conns: &mut self.conns,
+                    dirty: &mut self.dirty,
+                    figures: &self.figures,
+                    skip_acl: self.settings.skip_acl,
+                    change,
+                    acl: change.acl,
+                    frame: &mut self.frame,
+                };
+                self.watches.fire(change.kind, &change.path, &mut sink);
+            }
+            if self.early.pop_front().is_none() {
                 self.changes.advance();
             }
+        }
+        if self.early.is_empty() && self.early.capacity() > EARLY_KEPT {
+            self.early = VecDeque::new();
+        }
+        self.make_room();
+    }
+
+    /// A ring full of changes that are not published holds a part of one txn, whose other part the
+    /// pipeline cannot push and which it therefore cannot publish: the shard takes them.
+    fn make_room(&mut self) {
+        if !self.changes.is_full() {
             return;
         }
+        self.wake_pipeline = true;
         while let Some(change) = self.changes.peek() {
-            if change.zxid > upto {
-                return;
-            }
-            let mut sink = Firing {
-                pin,
-                conns: &mut self.conns,
-                dirty: &mut self.dirty,
-                figures: &self.figures,
-                skip_acl: self.settings.skip_acl,
-                change,
-                acl: change.acl,
-                frame: &mut self.frame,
-            };
-            self.watches.fire(change.kind, &change.path, &mut sink);
+            self.early.push_back(change.clone());
             self.changes.advance();
         }
     }
@@ -510,15 +539,15 @@ impl Inner {
         close: bool,
     ) {
         conn.in_flight -= 1;
+        if conn.phase == Phase::Closing {
+            return; // Its FIFO is gone.
+        }
         if conn.in_flight == 0 {
             conn.write_bytes_max = 0;
         }
         let Some(Pending::InFlight { since_ns, operation, xid }) = conn.pending.pop_front() else {
             unreachable!("a reply finds its request at the head of the FIFO");
         };
-        if conn.phase == Phase::Closing {
-            return;
-        }
         let frame_bytes = bytes.len();
         // PERF: the reply's buffer becomes the output when there is nothing before it.
         if conn.out.is_empty() {
@@ -886,7 +915,7 @@ impl Inner {
         let from = self.reference(conn.id);
         let (session, ids) = (conn.session, Arc::clone(conn.auth.shared_ids()));
         let write = Write { from, session, xid, kind, frame: copy, ids };
-        self.request(Request::Write(Box::new(write)));
+        self.request(Request::Write(write));
     }
 
     fn on_ephemerals(&mut self, conn: &mut Conn, xid: i32, frame: &[u8]) {
@@ -987,8 +1016,14 @@ impl Inner {
 
     /// Nothing more is read; what is queued is sent at the end of the turn.
     fn close(&mut self, conn: &mut Conn) {
+        if conn.phase != Phase::Closing {
+            conn.progressed = false;
+            self.lingering.push_back((conn.id, self.now.mono_ms + LINGER_MS));
+        }
         conn.phase = Phase::Closing;
         conn.frames = FrameReader::default();
+        // A slow client may keep the connection here for a while.
+        conn.pending = VecDeque::new();
         self.mark_dirty(conn);
     }
 
@@ -1029,7 +1064,7 @@ impl Inner {
         self.watches.drop_conn(ConnKey(conn.id.slot));
         self.fresh.retain(|id| *id != conn.id);
         self.stalled.retain(|id| *id != conn.id);
-        self.lingering.push((conn.id, self.now.mono_ms + LINGER_MS));
+        self.lingering.push_back((conn.id, self.now.mono_ms + LINGER_MS));
         self.figures.connections.sub(1);
         if conn.session != SessionId(0) {
             let from = self.reference(conn.id);
@@ -1039,12 +1074,12 @@ impl Inner {
 
     fn check_timers(&mut self) {
         let now_ms = self.now.mono_ms;
-        while let Some((id, deadline_ms)) = self.lingering.first().copied() {
+        while let Some((id, deadline_ms)) = self.lingering.front().copied() {
             if deadline_ms > now_ms {
                 break;
             }
-            self.lingering.remove(0);
-            self.actions.push(Action::Abort { conn: id });
+            self.lingering.pop_front();
+            self.end_lingering(id);
         }
         let period_ms = self.settings.sessionless_ms;
         if period_ms <= 0 {
@@ -1066,6 +1101,24 @@ impl Inner {
             self.figures.sessionless_expired.add(1);
             self.with(id, |inner, conn| inner.close(conn));
         }
+    }
+
+    /// A connection that closes slowly is looked at: whoever does not read loses it.
+    fn end_lingering(&mut self, id: ConnId) {
+        let place = self.conns.get_mut(id.slot as usize);
+        if let Some(mut conn) = place.and_then(|place| place.take_if(|conn| conn.id == id)) {
+            if std::mem::take(&mut conn.progressed) {
+                self.lingering.push_back((id, self.now.mono_ms + LINGER_MS));
+                self.conns[id.slot as usize] = Some(conn);
+                return;
+            }
+            self.gone(&mut conn);
+            self.actions.push(Action::Abort { conn: id });
+            self.actions.push(Action::Close { conn: id });
+            return;
+        }
+        // The driver may still have its last buffer.
+        self.actions.push(Action::Abort { conn: id });
     }
 }
 
@@ -1098,6 +1151,9 @@ impl Sink for Firing<'_> {
 
     fn notify(&mut self, key: ConnKey) {
         let Some(Some(conn)) = self.conns.get_mut(key.0 as usize) else { return };
+        if conn.phase == Phase::Closing {
+            return; // Nobody reads it, and it must not keep the connection here.
+        }
         // CVE-2024-23944: only who may read the node hears of it; a filtered event still consumes
         // its watch.
         let acl = self.acl;

@@ -10,6 +10,10 @@ use crate::wire::codes::{ErrorCode, OpCode};
 use crate::wire::jute::{DecodeError, Reader, Write as _};
 use crate::wire::txn::{Txn, TxnHeader};
 
+/// How much longer than its request a txn may be: as much as ZooKeeper reads beyond
+/// `jute.maxbuffer` by default. Without it one frame could become gigabytes.
+const GROWTH_BYTES_MAX: usize = 1 << 20;
+
 type Operations<'a> = SmallVec<[Operation<'a>; 8]>;
 
 impl Prep {
@@ -37,6 +41,12 @@ impl Prep {
         for (row, operation) in operations.iter().enumerate() {
             let record = begin_record(out.log, log_kind(operation));
             match self.execute(tree, request, header, operation, out.log, out.changes) {
+                // Of what a client sends only `auth` entries of lists grow, by all its ids.
+                Ok(_) if out.log.len() - log_start > request.body.len() + GROWTH_BYTES_MAX => {
+                    out.log.truncate(record);
+                    failed = Some((row, ErrorCode::InvalidAcl));
+                    break;
+                }
                 Ok(done) => {
                     end_record(out.log, record);
                     put_row(out.reply, result_kind(operation, done.kind), 0);

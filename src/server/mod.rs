@@ -54,15 +54,26 @@ pub struct Options {
     pub io: IoMode,
     /// Shards; `None` chooses by the cores of the machine.
     pub shards: Option<usize>,
+    /// Connections that one shard serves before the next is opened: turns batch better on few
+    /// shards.
+    pub shard_connections: usize,
     /// Bound of a snapshot's I/O, bytes a second; 0 for none.
     pub snapshot_bytes_per_s: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { io: IoMode::Auto, shards: None, snapshot_bytes_per_s: SNAPSHOT_BYTES_PER_S }
+        Self {
+            io: IoMode::Auto,
+            shards: None,
+            shard_connections: SHARD_CONNECTIONS,
+            snapshot_bytes_per_s: SNAPSHOT_BYTES_PER_S,
+        }
     }
 }
+
+/// See [`Options::shard_connections`].
+const SHARD_CONNECTIONS: usize = 64;
 
 /// A snapshot must not wreck the log's latency on a shared disk (field.md 3.1, 8).
 const SNAPSHOT_BYTES_PER_S: u64 = 50 << 20;

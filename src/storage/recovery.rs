@@ -25,13 +25,14 @@ use super::{Compression, Named, log};
 use crate::tree::{DataTree, DiskStat, Owner, TreeOptions};
 use crate::types::{Map, SessionId, Zxid};
 use crate::wire::client::AclList;
-use crate::wire::jute::DecodeError;
+use crate::wire::codes::OpCode;
+use crate::wire::jute::{DecodeError, Reader};
 use crate::wire::txn::{Txn, TxnEntry, TxnHeader};
 
 /// What an operator can say about it.
 #[derive(Clone, Debug)]
 pub struct RecoveryOptions {
-    /// Longest record that is read (`jute.maxbuffer` plus `zookeeper.jute.maxbuffer.extrasize`).
+    /// Longest record expected; a longer one is read too if it is whole (`jute.maxbuffer` plus `zookeeper.jute.maxbuffer.extrasize`).
     pub record_bytes_max: usize,
     /// Logs without any snapshot begin at an empty tree (`zookeeper.snapshot.trust.empty`).
     pub trust_empty: bool,
@@ -487,6 +488,10 @@ impl SnapshotSink for Loader<'_> {
         self.tree.load_node(path, data, acl_id, stat).map_err(|err| format!("{err:?}"))
     }
 
+    fn coming(&mut self, path: &[u8]) {
+        self.tree.prefetch(path, true);
+    }
+
     fn progress(&mut self, bytes: u64) {
         (self.progress)(Progress::Snapshot { file: self.file, bytes });
     }
@@ -571,13 +576,18 @@ impl Replay {
             let path = disk.path(file);
             let mut scan = LogScan::open(disk, file, options.record_bytes_max)?;
             loop {
+                while let Some(payload) = scan.ahead() {
+                    if let Some((path, new)) = likely_path(payload) {
+                        self.recovered.tree.prefetch(path, new);
+                    }
+                }
                 match scan.step()? {
                     Step::Record { offset_bytes, payload } => {
                         let entry = TxnEntry::decode(payload).map_err(|why| {
                             let (path, after) = (path.clone(), self.recovered.last_zxid);
                             RecoveryError::NoTxn { path, offset_bytes, after, why }
                         })?;
-                        if entry.header.zxid <= self.from {
+                        if entry.header.zxid <= self.from || self.is_echo(&entry) {
                             continue;
                         }
                         if self.any_first && self.recovered.txns == 0 && !options.trust_empty {
@@ -606,6 +616,12 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// COMPAT: Java 3.9 logs the failure of a write that it cannot decode at the zxid of the txn
+    /// before it (client-protocol.md J-5, here of a single server).
+    fn is_echo(&self, entry: &TxnEntry<'_>) -> bool {
+        entry.header.zxid == self.recovered.last_zxid && matches!(entry.txn, Txn::Error(_))
     }
 
     /// Every txn follows the one before: the next of its epoch, or one of a later epoch.
@@ -698,6 +714,17 @@ impl Replay {
         }
         Ok(self.recovered)
     }
+}
+
+/// What stands where most txns have their path, behind a header of fixed length, and whether it is
+/// that of a create. A hint only.
+fn likely_path(payload: &[u8]) -> Option<(&[u8], bool)> {
+    let mut reader = Reader::new(payload);
+    reader.take(8 + 4 + 8 + 8).ok()?;
+    let kind = OpCode::from_wire(reader.int().ok()?);
+    let path = reader.buffer().ok()??;
+    let new = matches!(kind, Some(OpCode::Create | OpCode::Create2));
+    path.starts_with(b"/").then_some((path, new))
 }
 
 /// An empty directory becomes a database, if it may: logs without a snapshot would be refused, so

@@ -15,7 +15,7 @@ use crate::limits::BATCH_BYTES_MAX;
 use crate::types::Zxid;
 use crate::wire::jute::Reader;
 
-/// Longest payload read, unless `jute.maxbuffer` or `zookeeper.jute.maxbuffer.extrasize` say
+/// Longest payload expected, unless `jute.maxbuffer` or `zookeeper.jute.maxbuffer.extrasize` say
 /// otherwise: their defaults together.
 pub const RECORD_BYTES_MAX: usize = 2 * 1_048_575;
 
@@ -90,6 +90,8 @@ pub struct LogScan<'d> {
     window: Vec<u8>,
     window_at: u64,
     at: u64,
+    /// What [`LogScan::ahead`] tells next.
+    ahead_at: u64,
     header: Option<Damage>,
 }
 
@@ -100,6 +102,9 @@ impl fmt::Debug for LogScan<'_> {
 }
 
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// How far [`LogScan::ahead`] looks: about eight small records.
+const AHEAD_BYTES: u64 = 2 << 10;
 
 /// The least that a disk writes or loses as a whole.
 const SECTOR_BYTES: u64 = 512;
@@ -117,6 +122,7 @@ impl<'d> LogScan<'d> {
             window: Vec::new(),
             window_at: 0,
             at: LOG_HEADER.len() as u64,
+            ahead_at: 0,
             header: None,
         };
         let header = scan.bytes(0, LOG_HEADER.len())?;
@@ -149,13 +155,31 @@ impl<'d> LogScan<'d> {
         Ok(Step::Record { offset_bytes: at, payload })
     }
 
+    /// The payload of a record some way behind the next one, each once, not checked; `None` when
+    /// enough were told or it is not in memory yet.
+    pub(super) fn ahead(&mut self) -> Option<&[u8]> {
+        self.ahead_at = self.ahead_at.max(self.at);
+        if self.ahead_at > self.at + AHEAD_BYTES {
+            return None;
+        }
+        let skip = usize::try_from(self.ahead_at.checked_sub(self.window_at)?).ok()?;
+        let rest = self.window.get(skip..)?;
+        let (_, len) = parse_frame(*rest.first_chunk::<12>()?);
+        let len = usize::try_from(len).ok().filter(|len| *len > 0)?;
+        let payload = rest.get(12..12_usize.checked_add(len)?)?;
+        self.ahead_at += (RECORD_FRAME_BYTES + len) as u64;
+        Some(payload)
+    }
+
     /// Length of the payload of the record at `at`, if it is whole.
     fn good_record(&mut self, at: u64) -> io::Result<Option<usize>> {
         let frame = self.bytes(at, 12)?;
         let Ok(frame) = <[u8; 12]>::try_from(frame) else { return Ok(None) };
         let (crc, len) = parse_frame(frame);
         let Some(len) = usize::try_from(len).ok().filter(|len| *len > 0) else { return Ok(None) };
-        if len > self.record_bytes_max {
+        // COMPAT: Java refuses a record above the limit, and with it a log that it wrote itself
+        // (ZOOKEEPER-4306). What is whole and has the right checksum was acknowledged: it is read.
+        if at + (RECORD_FRAME_BYTES + len) as u64 > self.file.len_bytes() {
             return Ok(None);
         }
         let record = self.bytes(at, RECORD_FRAME_BYTES + len)?;
@@ -181,8 +205,14 @@ impl<'d> LogScan<'d> {
         }
         let (_, len_field) = parse_frame(frame);
         let len = match u64::try_from(len_field) {
-            // Zeros only make a length smaller, so a torn one is in bounds.
-            Ok(len) if len <= self.record_bytes_max as u64 => len,
+            // Zeros only make a length smaller, so a torn one is in bounds; above the usual ones
+            // it is believed when the file has room for it, as a batch lies in one file.
+            Ok(len)
+                if len <= self.record_bytes_max as u64
+                    || at + RECORD_FRAME_BYTES as u64 + len <= self.file.len_bytes() =>
+            {
+                len
+            }
             _ => return Ok(End::Corrupt(Damage::Length(len_field))),
         };
         let extent = at + RECORD_FRAME_BYTES as u64 + len;
@@ -199,7 +229,9 @@ impl<'d> LogScan<'d> {
             return Ok(if followed { End::Corrupt(damage) } else { End::Torn(damage) });
         }
         let batch_bytes_max = BATCH_BYTES_MAX.max(self.record_bytes_max + RECORD_FRAME_BYTES);
-        if data_end - at <= batch_bytes_max as u64 && self.misses_a_sector(at, extent)? {
+        // A single record may be longer than a batch should be.
+        let in_last_batch = data_end - at <= batch_bytes_max as u64 || data_end == extent;
+        if in_last_batch && self.misses_a_sector(at, extent)? {
             return Ok(End::Torn(damage));
         }
         Ok(End::Corrupt(damage))
@@ -246,7 +278,7 @@ impl<'d> LogScan<'d> {
             let len = usize::try_from(end - from).expect("at most a chunk");
             chunk.resize(len, 0);
             let got = self.file.read_at(from, &mut chunk)?;
-            if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
+            if let Some(last) = last_byte(&chunk[..got]) {
                 return Ok(from + last as u64 + 1);
             }
             end = from;
@@ -274,6 +306,14 @@ impl<'d> LogScan<'d> {
         let end = (skip + len).min(self.window.len());
         Ok(&self.window[skip..end])
     }
+}
+
+/// Place of the last byte that is not zero. By blocks first: the end of a segment is many
+/// megabytes of zeros.
+fn last_byte(bytes: &[u8]) -> Option<usize> {
+    let zero = |block: &&[u8]| block.iter().fold(0, |sum, byte| sum | byte) == 0;
+    let zeros: usize = bytes.rchunks(4096).take_while(zero).map(<[u8]>::len).sum();
+    bytes[..bytes.len() - zeros].iter().rposition(|byte| *byte != 0)
 }
 
 /// Checksum and length.
@@ -484,6 +524,23 @@ mod tests {
         assert!(matches!(hole(lens.len() - 1), End::Torn(_)));
         assert!(matches!(hole(30), End::Torn(_)));
         assert!(matches!(hole(3), End::Corrupt(_)));
+    }
+
+    #[test]
+    fn a_record_of_any_length_is_read() {
+        let (bytes, starts) = log(&[10, RECORD_BYTES_MAX + 1, 2 * BATCH_BYTES_MAX, 20], 32 << 20);
+        let (found, at, end) = scan(&bytes);
+        assert_eq!((found.len(), at, end), (4, starts[4] as u64, End::Clean));
+        // Torn at either end or in the middle.
+        let (from, to) = (starts[2], starts[3]);
+        for hole in [from..from + 4096, from + 9_000_000..from + 9_004_096, to - 4096..to] {
+            let mut bytes = bytes.clone();
+            bytes[to..].fill(0);
+            bytes[hole.start.next_multiple_of(512)..hole.end].fill(0);
+            let (found, at, end) = scan(&bytes);
+            assert_eq!((found.len(), at), (2, from as u64), "{hole:?}");
+            assert!(matches!(end, End::Torn(_)), "{hole:?}: {end:?}");
+        }
     }
 
     #[test]

@@ -130,6 +130,12 @@ impl<T: Send + Sync> Reader<T> {
         Some(unsafe { (*self.shared.slot(self.cursor)).assume_init_ref() })
     }
 
+    /// Whether this reader is a whole ring behind, so that the writer waits for it.
+    pub fn is_full(&self) -> bool {
+        let head = self.shared.head.load(Ordering::Acquire);
+        head - self.cursor == self.shared.slots.len() as u64
+    }
+
     /// Passes the item that `peek` showed.
     ///
     /// # Panics
@@ -158,6 +164,8 @@ mod tests {
         writer.push("b".into()).unwrap();
         assert_eq!(writer.push("c".into()), Err("c".to_string()));
         readers[0].skip_all();
+        assert!(!readers[0].is_full());
+        assert!(readers[1].is_full());
         assert!(!writer.has_room(1));
         assert_eq!(readers[1].peek().map(String::as_str), Some("a"));
         readers[1].advance();
