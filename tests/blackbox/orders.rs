@@ -5,8 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use ringkeeper::client::clock;
-use ringkeeper::client::raw::{Connection, Handshake};
+use ringkeeper::client::raw::{self, Connection, Handshake};
 use ringkeeper::net::probe::IoMode;
+use ringkeeper::wire::client::{Stat, decode};
 use ringkeeper::wire::codes::{CreateMode, ErrorCode, EventType, OpCode};
 
 use crate::clients::{
@@ -38,6 +39,7 @@ macro_rules! on_all {
 
 on_all! {
     pipelined_requests_are_answered_in_order_and_see_what_was_before_them
+    reads_that_wait_for_room_do_not_see_later_writes
     what_was_acknowledged_is_seen_by_every_later_read
     an_event_comes_before_the_data_it_announces
     a_session_moves_with_its_password_only
@@ -85,6 +87,42 @@ fn pipelined_requests_are_answered_in_order_and_see_what_was_before_them(world: 
         newest = header.zxid;
         if let Some(data) = data {
             assert_eq!(String::from_utf8(data_of(&body).0).unwrap(), data, "xid {xid}");
+        }
+    }
+}
+
+fn reads_that_wait_for_room_do_not_see_later_writes(world: &World) {
+    const CHILDREN: i32 = 300;
+    const WRITES: i32 = 20;
+    let mut raw = Raw::connect(world.addr());
+    raw.create("/list", b"", CreateMode::Persistent);
+    let name = "n".repeat(1_000);
+    for i in 0..CHILDREN {
+        raw.send(OpCode::Create, &create(&format!("/list/{name}{i}"), b"", CreateMode::Persistent));
+    }
+    for _ in 0..CHILDREN {
+        assert_eq!(raw.reply().0.err, 0);
+    }
+    // Small writes and long lists in one piece, and nothing is read for a while: the replies are
+    // more than all buffers on the way take.
+    let mut out = Vec::new();
+    for i in 0..WRITES {
+        let path = format!("/list/{i}");
+        raw::request(&mut out, i, OpCode::Create, &create(&path, b"", CreateMode::Ephemeral));
+        for _ in 0..4 {
+            raw::request(&mut out, i, OpCode::GetChildren2, &read("/list", false));
+        }
+    }
+    raw.wire.send_bytes(&out).unwrap();
+    thread::sleep(SHORT);
+    for i in 0..WRITES {
+        assert_eq!(raw.reply().0.err, 0);
+        for _ in 0..4 {
+            let (header, body) = raw.reply();
+            assert_eq!(header.err, 0);
+            let stat: Stat = decode(&body[body.len() - Stat::LEN_BYTES..]).unwrap();
+            let names = i32::from_be_bytes(*body.first_chunk().unwrap());
+            assert_eq!((names, stat.num_children), (CHILDREN + i + 1, CHILDREN + i + 1));
         }
     }
 }
