@@ -11,14 +11,20 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{Advice, MmapRaw};
+use memmap2::{Advice, MmapRaw, UncheckedAdvice};
 
 /// A file mapped for writing, shared with the page cache.
 #[derive(Debug)]
 pub struct MappedFile {
     map: MmapRaw,
     file: File,
+    /// Pages before this are not kept in this process.
+    released: usize,
 }
+
+/// How much behind the stores stays resident, at most twice: a log's segment is written once, from
+/// front to back, and would else end as 64 MiB of resident memory that nobody looks at.
+const RESIDENT_BYTES: usize = 4 << 20;
 
 impl MappedFile {
     /// Maps all of `file`, which must be open for reading and writing.
@@ -27,7 +33,7 @@ impl MappedFile {
         // PERF: readahead would bring large folios into the page cache, and then a 256-byte store
         // dirties, and writes, the whole folio (`benches/log.rs` watches the disk bytes).
         map.advise(Advice::Random)?;
-        Ok(Self { map, file })
+        Ok(Self { map, file, released: 0 })
     }
 
     /// Length of the mapping.
@@ -65,6 +71,25 @@ impl MappedFile {
         for (at, byte) in tail.iter().enumerate() {
             // SAFETY: see `put`.
             unsafe { put(base, tail_at + at, *byte) };
+        }
+        self.release(offset);
+    }
+
+    /// Lets go of the pages well before `offset`: out of this process, not of the page cache.
+    fn release(&mut self, offset: usize) {
+        let upto = offset - offset % RESIDENT_BYTES;
+        if upto <= self.released {
+            return;
+        }
+        let len = upto - self.released;
+        // SAFETY: the mapping is shared, so what was stored is in the page cache, which keeps it,
+        // dirty or not; a later access maps the page again. Nobody holds a reference into it.
+        let advised = unsafe {
+            self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, self.released, len)
+        };
+        // Only memory is at stake, and the next try covers the range again.
+        if advised.is_ok() {
+            self.released = upto;
         }
     }
 
@@ -109,6 +134,28 @@ mod tests {
             let found = std::fs::read(&path).unwrap();
             let expected = [&vec![0; offset][..], &bytes[..len], &[0; 64][offset + len..]].concat();
             assert_eq!(found[..64], expected, "{len} bytes at {offset}");
+        }
+    }
+
+    #[test]
+    fn pages_that_were_let_go_keep_what_was_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, vec![0; 3 * RESIDENT_BYTES]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let mut mapped = MappedFile::new(file).unwrap();
+        let pages = 3 * RESIDENT_BYTES / 4096;
+        for page in 0..pages {
+            mapped.store(page * 4096 + 5, b"stored");
+        }
+        assert_eq!(mapped.released, 2 * RESIDENT_BYTES);
+        // A store before the place it has come to is none of a log's, and still one.
+        mapped.store(4100, b"again");
+        mapped.sync().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(&bytes[4096..4112], b"\0\0\0\0agained\0\0\0\0\0");
+        for page in (0..pages).filter(|page| *page != 1) {
+            assert_eq!(&bytes[page * 4096 + 5..][..6], b"stored", "page {page}");
         }
     }
 
