@@ -704,15 +704,17 @@ impl Pipeline {
         if let Some(due_ms) = self.sessions.next_due() {
             next_ms = next_ms.min(due_ms);
         }
-        if !self.containers.is_empty() {
+        if !self.containers.is_empty() && self.has_room() {
             next_ms = next_ms.min(self.container_next_ms);
         }
         let timer_ns = u64::try_from(next_ms).unwrap_or(0).saturating_mul(1_000_000);
+        // While no write is taken nothing expires: what is due must not keep the thread awake.
+        let timer_ns = self.refusing.is_none().then_some(timer_ns);
         let sync_ns = self.sync_due_ns();
         // Shards wake nobody when they have made room in a queue.
         let blocked = !self.kept.is_empty() || self.ring_full;
         let kept_ns = blocked.then_some(self.now.mono_ns + 1_000_000);
-        [Some(timer_ns), sync_ns, kept_ns].into_iter().flatten().min()
+        [timer_ns, sync_ns, kept_ns].into_iter().flatten().min()
     }
 
     // ---- durable ----------------------------------------------------------------------------

@@ -301,6 +301,9 @@ pub fn recover(
     let mut recovered = replay.finish(disk)?;
     if !had_snapshot && recovered.txns == 0 {
         initialize(disk, options, &mut recovered)?;
+    } else if !had_snapshot {
+        // Logs trusted once are not to be trusted blindly at every start.
+        write_snapshot(disk, &recovered)?;
     }
     Ok(recovered)
 }
@@ -727,6 +730,17 @@ fn likely_path(payload: &[u8]) -> Option<(&[u8], bool)> {
     path.starts_with(b"/").then_some((path, new))
 }
 
+/// Of all that was recovered.
+fn write_snapshot(disk: &mut dyn Disk, recovered: &Recovered) -> io::Result<()> {
+    let digest = recovered.tree.options().digest_enabled.then(|| recovered.tree.digest());
+    let sessions: Vec<(SessionId, i32)> =
+        recovered.sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms)).collect();
+    let mut writer =
+        SnapshotWriter::new(recovered.tree.view(), &sessions, digest, Compression::None);
+    while writer.step(disk)?.is_some() {}
+    Ok(())
+}
+
 /// An empty directory becomes a database, if it may: logs without a snapshot would be refused, so
 /// the first one is written before the first record.
 fn initialize(
@@ -741,9 +755,7 @@ fn initialize(
         recovered.last_zxid = Zxid::from_wire(-1);
         return Ok(());
     }
-    let digest = recovered.tree.options().digest_enabled.then(|| recovered.tree.digest());
-    let mut writer = SnapshotWriter::new(recovered.tree.view(), &[], digest, Compression::None);
-    while writer.step(disk)?.is_some() {}
+    write_snapshot(disk, recovered)?;
     if present {
         disk.run(Job::Remove(&allowed))?;
         disk.run(Job::SyncDir(Dir::Data))?;

@@ -165,7 +165,7 @@ fn refused(command: Command) -> (i32, String) {
     (status.code().unwrap(), stderr)
 }
 
-/// The lines that are for a human, not for the log.
+/// The lines that say why not.
 fn plain(stderr: &str) -> Vec<&str> {
     stderr.lines().filter(|line| line.contains(" - ERROR ")).collect()
 }

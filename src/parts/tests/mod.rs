@@ -2,6 +2,7 @@
 
 mod world;
 
+use crate::parts::pipeline::Done;
 use crate::wire::client::{
     AclList, AuthPacket, CreateRequest, Field, MultiHeader, PathVersion, PathWatch,
 };
@@ -237,4 +238,25 @@ fn one_frame_cannot_log_gigabytes() {
     assert_eq!(world.clients[client].reply(none), Some(-101));
     assert!(world.log.len() < 2 << 20);
     world.check_history();
+}
+
+#[test]
+fn a_full_disk_refuses_writes_lets_nobody_expire_and_keeps_no_thread_awake() {
+    let mut world = World::new(ROOMY, 1);
+    let (writer, silent) = (world.connect(0), world.connect(0));
+    world.settle();
+    world.disk_says(Done::Full("for a test".into()));
+    world.settle();
+    let read = world.exists(writer, "/a", false);
+    world.settle();
+    assert_eq!(world.clients[writer].reply(read), Some(-101), "reads go on");
+    world.create(writer, "/a", 0);
+    world.settle();
+    assert_eq!(world.clients[writer].conn, None);
+    world.pass_ms(100_000);
+    assert_eq!(world.ends(silent), 0);
+    assert!(world.next_ns().is_none_or(|due_ns| due_ns > world.now.mono_ns));
+    world.disk_says(Done::Room);
+    world.pass_ms(3_000);
+    assert_eq!(world.ends(silent), 1);
 }

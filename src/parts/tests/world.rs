@@ -273,7 +273,7 @@ impl World {
     pub(super) fn pass_ms(&mut self, ms: Millis) {
         let end_ms = self.now.mono_ms + ms;
         while self.now.mono_ms < end_ms {
-            while self.step() {}
+            self.rest();
             // A thread sleeps for half a second at most.
             for seat in &mut self.seats {
                 seat.awake = true;
@@ -281,7 +281,27 @@ impl World {
             self.pipeline_awake = true;
             self.advance_ns(100_000_000);
         }
-        while self.step() {}
+        self.rest();
+    }
+
+    /// Until all sleep.
+    fn rest(&mut self) {
+        for _ in 0..10_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("a part is kept awake by nothing");
+    }
+
+    /// The disk is full, or has room again.
+    pub(super) fn disk_says(&mut self, done: Done) {
+        self.done.push(done);
+    }
+
+    /// When the pipeline wants to run again even if nothing comes.
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        self.next_ns
     }
 
     fn advance_ns(&mut self, ns: u64) {
