@@ -165,9 +165,9 @@ fn refused(command: Command) -> (i32, String) {
     (status.code().unwrap(), stderr)
 }
 
-/// The lines that are for a human, not for the log.
+/// The lines that say why.
 fn plain(stderr: &str) -> Vec<&str> {
-    stderr.lines().filter(|line| line.starts_with("ringkeeper: ")).collect()
+    stderr.lines().filter(|line| line.contains(" - ERROR ")).collect()
 }
 
 fn serve_command(dir: &Path) -> Command {
