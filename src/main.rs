@@ -41,6 +41,9 @@ struct ServerArgs {
     /// Shards, which are threads that serve clients; chosen by the number of cores.
     #[arg(long)]
     shards: Option<usize>,
+    /// Connections that one shard serves before the next is opened.
+    #[arg(long, default_value_t = 64)]
+    shard_connections: usize,
     /// Bound of a snapshot's I/O in MB a second; 0 for none.
     #[arg(long, default_value_t = 50)]
     snapshot_mb_per_s: u64,
@@ -70,10 +73,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the one line that says why not.
+/// Logs the one line that says why not.
 fn refuse(text: &str, exit_code: u8) -> ExitCode {
     tracing::error!("{text}");
-    eprintln!("ringkeeper: {text}");
     if exit_code == 2 {
         eprintln!("Invalid config, exiting abnormally");
     }
@@ -89,10 +91,18 @@ fn server(args: &ServerArgs) -> ExitCode {
     let levels = args.log_level.clone().or_else(|| std::env::var("RINGKEEPER_LOG").ok());
     let levels = match levels.as_deref().map_or_else(|| Ok(Levels::default()), Levels::parse) {
         Ok(levels) => levels,
-        Err(why) => return refuse(&format!("--log-level: {why}"), 2),
+        Err(why) => {
+            logging::init(&Levels::default(), "", clock::wall_ms);
+            return refuse(&format!("--log-level: {why}"), 2);
+        }
     };
     logging::init(&levels, "", clock::wall_ms);
+    // What zkServer.sh puts before a server's own flags.
     let mut sets = Vec::new();
+    for variable in ["SERVER_JVMFLAGS", "JVMFLAGS"] {
+        let flags = std::env::var(variable).unwrap_or_default();
+        sets.extend(config::sets_of_jvm_flags(&flags));
+    }
     for set in &args.sets {
         let Some((key, value)) = set.split_once('=') else {
             return refuse(&format!("--set {set}: write KEY=VALUE"), 2);
@@ -127,6 +137,7 @@ fn server(args: &ServerArgs) -> ExitCode {
             Io::Epoll => IoMode::Epoll,
         },
         shards: args.shards,
+        shard_connections: args.shard_connections,
         snapshot_bytes_per_s: args.snapshot_mb_per_s << 20,
     };
     // Before the threads, so that all of them leave these signals to this one.

@@ -214,8 +214,12 @@ impl Connection {
             if let Some(frame) = input.take() {
                 break Granted::decode(frame).map_err(invalid)?;
             }
-            if input.fill(&mut stream)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match input.fill(&mut stream) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                // With a timeout the kernel does not go on by itself.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         };
         Ok(Self { stream, input, granted })

@@ -12,7 +12,34 @@ use super::keys::{self, Feature, Kind};
 use super::load::{Given, Loading};
 use super::{ConfigError, Level, table};
 
+/// Keys of Java's own workings, or of features that this version lacks without harm, which somebody
+/// may have set for a reason: he should hear that they do nothing, and why.
+const NO_EFFECT: [(&str, &str); 14] = [
+    ("flushDelay", "a batch is what arrives while a sync runs"),
+    ("maxWriteQueuePollTime", "a batch is what arrives while a sync runs"),
+    ("maxBatchSize", "a batch is what arrives while a sync runs"),
+    ("largeRequestThreshold", "a connection is not read on while it has too much in flight"),
+    ("largeRequestMaxBytes", "a connection is not read on while it has too much in flight"),
+    ("request_throttle_stall_time", "requests do not stall, their connections are not read"),
+    ("request_throttle_drop_stale", "requests of closed connections are never executed"),
+    ("request_stale_connection_check", "requests of closed connections are never executed"),
+    ("request_stale_latency_check", "requests do not wait in a throttle"),
+    ("throttled_op_wait_time", "requests do not wait in a throttle"),
+    ("closeSessionTxn.enabled", "a closeSession txn always lists its nodes"),
+    ("emulate353TTLNodes", "time-to-live nodes of 3.5.3 are not known"),
+    ("enableEagerACLCheck", "there is no leader to forward to"),
+    ("ensembleAuthName", "the scheme `ensemble` is not known"),
+];
+
 impl Loading {
+    fn say_what_has_no_effect(&mut self) {
+        for (name, why) in NO_EFFECT {
+            if self.given.contains_key(name) {
+                self.notice(Level::Warn, format!("{name} has no effect here: {why}"));
+            }
+        }
+    }
+
     /// Refuses what would let somebody in, and names once each feature that is left out.
     pub(super) fn check_features(&mut self) -> Result<(), ConfigError> {
         for name in ["sessionRequireClientSASLAuth", "enforce.auth.enabled"] {
@@ -60,6 +87,7 @@ impl Loading {
             let text = format!("{count} server.N lines ({from})");
             asked.entry(Feature::Quorum).or_default().insert(0, text);
         }
+        self.say_what_has_no_effect();
         self.check_providers();
         self.check_admin();
         for feature in Feature::ALL {

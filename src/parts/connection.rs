@@ -32,8 +32,9 @@ pub(super) enum Phase {
 pub(super) enum Pending {
     /// The pipeline has it.
     InFlight { since_ns: u64, operation: OpCode, xid: i32 },
-    /// A read behind such a one, judged by the ids its connection had when it came.
-    Read { frame: Vec<u8>, auth: Auth, since_ns: u64 },
+    /// A read behind such a one, judged by the ids its connection had when it came. `held_bytes`
+    /// is its part of the connection's.
+    Read { frame: Vec<u8>, auth: Auth, since_ns: u64, held_bytes: usize },
     /// A reply that is ready but must wait its turn.
     Ready { bytes: Vec<u8>, close: bool },
 }
@@ -65,6 +66,10 @@ pub(super) struct Conn {
     /// In the pipeline's queue or beyond.
     pub(super) in_flight: usize,
     pub(super) pending: VecDeque<Pending>,
+    /// Bytes of the reads in `pending` and, as far as one can tell, of their replies.
+    pub(super) held_bytes: usize,
+    /// Largest write among those in flight.
+    pub(super) write_bytes_max: usize,
     pub(super) opened: Now,
     pub(super) figures: Figures,
 }
@@ -101,6 +106,8 @@ impl Conn {
             paused: false,
             in_flight: 0,
             pending: VecDeque::new(),
+            held_bytes: 0,
+            write_bytes_max: 0,
             opened: now,
             figures: Figures::default(),
         }

@@ -22,7 +22,7 @@ use crate::wire::codes::OpCode;
 #[derive(Debug)]
 pub enum Request {
     /// An ordered write of a live session.
-    Write(Box<Write>),
+    Write(Write),
     /// A first frame: a new session or the re-attachment of one.
     Connect(Connect),
     /// getEphemerals: the list is the pipeline's.

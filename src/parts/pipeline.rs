@@ -20,7 +20,9 @@ use super::mesh::Mesh;
 use super::{Attached, Connect, Delivery, Facts, Gather, Request, ShardShare, ToShard, Write};
 use crate::limits;
 use crate::prep::{Output, Prep, Prepared, begin_frame, finish_frame};
-use crate::session::{SessionIds, SessionTable, Standing, password};
+use crate::session::{
+    ConnectionThrottle, SessionIds, SessionTable, Standing, ThrottleRules, password,
+};
 use crate::storage::log::{RecordMark, begin_record, drop_record, end_record};
 use crate::sys::broadcast;
 use crate::tree::{Change, DataTree, View};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub snap_count: u64,
     /// Log bytes after which one is due (`snapSizeLimitInKb`); `None` for never.
     pub snap_size_bytes: Option<u64>,
+    /// Of new connections.
+    pub throttle: ThrottleRules,
     /// Length of a log segment (`preAllocSize`).
     pub segment_bytes: u64,
     /// How often containers and TTL nodes are looked at.
@@ -123,6 +127,8 @@ pub struct PipelineFigures {
     pub expired: Figure,
     /// Re-attachments.
     pub revalidations: Figure,
+    /// ConnectRequests that the throttle turned away.
+    pub rejected: Figure,
     /// zxids left in this epoch.
     pub zxids_left: Figure,
 }
@@ -246,7 +252,10 @@ pub struct Pipeline {
     /// Filled by prep for one request.
     fresh_changes: Vec<Change>,
     batch: Batch,
+    /// The buffer of the batch after this one.
     spare: Vec<u8>,
+    /// For prep.
+    reply: Vec<u8>,
     syncing: Option<Syncing>,
     durable: Zxid,
     cohort: Cohort,
@@ -264,6 +273,7 @@ pub struct Pipeline {
     containers: VecDeque<Vec<u8>>,
     container_next_ms: Millis,
     ids: SessionIds,
+    throttle: ConnectionThrottle,
     /// Kept for its capacity.
     expired: Vec<SessionId>,
     refusing: Option<String>,
@@ -286,6 +296,9 @@ struct SnapshotState {
 
 /// Least pause between snapshots of a log that grows by less than a segment.
 const SNAPSHOT_PAUSE_MS: Millis = 10_000;
+
+/// Largest buffer that is kept for a later batch.
+const BATCH_KEPT_BYTES: usize = 1 << 20;
 
 /// What a turn wants done by the thread.
 #[derive(Debug, Default)]
@@ -328,6 +341,7 @@ impl Pipeline {
     ) -> Self {
         let durable = start.tree.last_zxid();
         let published_digest = start.tree.digest();
+        let throttle = ConnectionThrottle::new(settings.throttle, published_digest);
         let mut pipeline = Self {
             settings,
             sessions: start.sessions,
@@ -341,6 +355,7 @@ impl Pipeline {
             fresh_changes: Vec::new(),
             batch: Batch::default(),
             spare: Vec::new(),
+            reply: Vec::new(),
             syncing: None,
             durable,
             cohort: Cohort::default(),
@@ -361,6 +376,7 @@ impl Pipeline {
             containers: VecDeque::new(),
             container_next_ms: 0,
             ids: start.ids,
+            throttle,
             expired: Vec::new(),
             refusing: None,
             now: Now::default(),
@@ -433,7 +449,7 @@ impl Pipeline {
 
     fn on_request(&mut self, request: Request, out: &mut Outbox) {
         match request {
-            Request::Write(write) => self.on_write(*write),
+            Request::Write(write) => self.on_write(write),
             Request::Connect(connect) => self.on_connect(connect),
             Request::Ephemerals { from, session, xid, frame } => {
                 self.on_ephemerals(from, session, xid, frame);
@@ -473,21 +489,19 @@ impl Pipeline {
             ids: &ids,
             closing,
         };
-        let mut body = std::mem::take(&mut self.spare);
-        body.clear();
+        self.reply.clear();
         let start = begin_record(&mut self.batch.bytes);
         let mut output = Output {
             log: &mut self.batch.bytes,
-            reply: &mut body,
+            reply: &mut self.reply,
             changes: &mut self.fresh_changes,
         };
         let prepared = self.prep.request(&mut self.tree, &request, self.now.wall_ms, &mut output);
         frame.clear();
         let err = prepared.error.map_or(0, ErrorCode::to_wire);
         let at = begin_frame(&mut frame, xid, prepared.zxid.to_wire(), err);
-        frame.put_raw(&body);
+        frame.put_raw(&self.reply);
         finish_frame(&mut frame, at);
-        self.spare = body;
         let reply = Delivery::Reply { bytes: frame, close: false };
         self.seal(start, &prepared, Effects::Deliver(from, reply));
     }
@@ -527,6 +541,10 @@ impl Pipeline {
 
     fn on_connect(&mut self, connect: Connect) {
         let Connect { from, session, timeout_ms } = connect;
+        if !self.throttle.admit(session.is_some(), self.now.mono_ms) {
+            self.figures.rejected.add(1);
+            return self.queue(Effects::Deliver(from, Delivery::Declined));
+        }
         let Some(session) = session else {
             if self.refusing.is_some() {
                 return self.queue(Effects::Deliver(from, Delivery::Declined));
@@ -708,10 +726,9 @@ impl Pipeline {
                 self.durable = last;
                 self.cohort.synced(self.now.mono_ns, took_ns, syncing.records, self.batch.records);
                 self.figures.fsync_ns.record(took_ns);
-                if self.batch.bytes.capacity() == 0 {
-                    self.batch.bytes = bytes;
-                } else {
-                    self.spare_batch(bytes);
+                // Empty, as the flusher gives it back.
+                if bytes.capacity() <= BATCH_KEPT_BYTES {
+                    self.spare = bytes;
                 }
             }
             Done::Snapshotted { len_bytes, took_ms } => {
@@ -732,13 +749,6 @@ impl Pipeline {
         }
     }
 
-    fn spare_batch(&mut self, mut bytes: Vec<u8>) {
-        if self.spare.capacity() == 0 {
-            bytes.clear();
-            self.spare = bytes;
-        }
-    }
-
     /// When the waiting batch goes to the disk at the latest.
     fn sync_due_ns(&self) -> Option<u64> {
         if self.batch.records == 0 || self.syncing.is_some() {
@@ -751,7 +761,8 @@ impl Pipeline {
         if self.sync_due_ns().is_none_or(|due_ns| due_ns > self.now.mono_ns) {
             return;
         }
-        let Batch { bytes, first, last, records } = std::mem::take(&mut self.batch);
+        let next = Batch { bytes: std::mem::take(&mut self.spare), ..Batch::default() };
+        let Batch { bytes, first, last, records } = std::mem::replace(&mut self.batch, next);
         self.snapshot.log_bytes += bytes.len() as u64;
         self.figures.batch_records.record(records);
         self.syncing = Some(Syncing { records });

@@ -88,7 +88,9 @@ impl Reads<'_> {
                 let path = request.path.ok_or(ErrorCode::MarshallingError)?;
                 self.readable(path)?;
                 let count = self.pin.all_children_number(path, self.visible);
-                out.put_int(count.ok_or(ErrorCode::NoNode)?);
+                let count = count.ok_or(ErrorCode::NoNode)?;
+                // COMPAT: below the empty path ZooKeeper counts `/` too (`getAllChildrenNumber`).
+                out.put_int(count + i32::from(path.is_empty()));
                 Ok(())
             }
             OpCode::WhoAmI => {
@@ -328,4 +330,191 @@ fn parse<'a, T: Field<'a>>(body: &'a [u8]) -> Result<T, ErrorCode> {
 
 fn marshalling(_: DecodeError) -> ErrorCode {
     ErrorCode::MarshallingError
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::tree::{DataTree, TreeOptions};
+    use crate::wire::client::{AclList, ReplyHeader};
+    use crate::wire::txn::{CreateTxn, Txn, TxnHeader};
+
+    const KEY: ConnKey = ConnKey(0);
+
+    /// A tree with `/a` and `/a/b`, read as of zxid 2; each request's reply and events.
+    fn check(requests: &[(OpCode, Vec<u8>)], expected: Expect) {
+        let mut tree = DataTree::new(TreeOptions::default());
+        for (n, path) in [&b"/a"[..], b"/a/b"].into_iter().enumerate() {
+            let zxid = Zxid(n as u64 + 1);
+            let header =
+                TxnHeader { session: crate::types::SessionId(7), cxid: 0, zxid, time_ms: 1 };
+            let acl = AclList::OPEN;
+            let txn = CreateTxn { path, data: None, acl, ephemeral: false, parent_cversion: 1 };
+            tree.apply(&header, &Txn::Create(txn), &mut Vec::new(), &mut Default::default());
+        }
+        tree.publish(Zxid(2));
+        let reader = tree.reader();
+        let pin = reader.pin();
+        let mut watches = WatchTable::default();
+        let auth = Auth::new([127, 0, 0, 1].into());
+        let mut text = String::new();
+        for (n, (kind, body)) in requests.iter().enumerate() {
+            let mut frame = Vec::new();
+            RequestHeader { xid: 40 + i32::try_from(n).expect("a few"), kind: kind.to_wire() }
+                .encode(&mut frame);
+            frame.extend_from_slice(body);
+            let mut out = Vec::new();
+            let mut reads = Reads {
+                pin: &pin,
+                watches: &mut watches,
+                visible: Zxid(2),
+                skip_acl: false,
+                auth: &auth,
+                schemes: &Schemes::default(),
+                key: KEY,
+            };
+            reads.serve(&frame, &mut out);
+            writeln!(text, "{kind:?}: {}", show(&out)).unwrap();
+        }
+        expected.assert_eq(&text);
+    }
+
+    fn show(out: &[u8]) -> String {
+        let mut reader = Reader::new(out);
+        let mut text = Vec::new();
+        while let Ok(len) = reader.int() {
+            let frame = reader.take(usize::try_from(len).unwrap()).unwrap();
+            let mut reader = Reader::new(frame);
+            let header = ReplyHeader::decode(&mut reader).unwrap();
+            text.push(if header.xid == xids::NOTIFICATION {
+                let event = WatcherEvent::decode(&mut reader).unwrap();
+                let kind = EventType::from_wire(event.kind).unwrap();
+                format!("{kind:?} {}", event.path.escape_ascii())
+            } else {
+                let err = ErrorCode::from_wire(header.err);
+                let err = err.map_or("ok".into(), |code| format!("{code:?}"));
+                format!("xid {} zxid {} {err} {:02x?}", header.xid, header.zxid, reader.rest())
+            });
+        }
+        text.join(", ").replace("[]", "").trim_end().to_owned()
+    }
+
+    fn paths(lists: &[Option<&[Option<&str>]>]) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.put_long(0);
+        for list in lists {
+            let Some(list) = list else {
+                body.put_int(-1);
+                continue;
+            };
+            body.put_len(list.len());
+            for path in *list {
+                body.put_buffer(path.map(str::as_bytes));
+            }
+        }
+        body
+    }
+
+    fn rows(rows: &[(OpCode, Option<&str>)]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (kind, path) in rows {
+            MultiHeader { kind: kind.to_wire(), done: false, err: -1 }.encode(&mut body);
+            PathWatch { path: path.map(str::as_bytes), watch: false }.encode(&mut body);
+        }
+        MultiHeader { kind: -1, done: true, err: -1 }.encode(&mut body);
+        body
+    }
+
+    fn watches(path: &str, kind: WatcherType) -> (OpCode, Vec<u8>) {
+        let mut body = Vec::new();
+        PathKind { path: Some(path.as_bytes()), kind: kind.to_wire() }.encode(&mut body);
+        (OpCode::CheckWatches, body)
+    }
+
+    #[test]
+    fn a_null_ends_set_watches_behind_what_came_before() {
+        let a: &[Option<&str>] = &[Some("/a")];
+        let gone: &[Option<&str>] = &[Some("/gone")];
+        let null: &[Option<&str>] = &[Some("/gone"), None, Some("/a")];
+        check(
+            &[
+                (OpCode::SetWatches, paths(&[Some(a), None, Some(a)])),
+                (OpCode::SetWatches, paths(&[Some(a), Some(null), Some(a)])),
+                watches("/gone", WatcherType::Data),
+                (OpCode::SetWatches2, paths(&[Some(a), Some(a), Some(a), Some(a), None])),
+                watches("/a", WatcherType::Persistent),
+                (
+                    OpCode::SetWatches2,
+                    paths(&[Some(gone), Some(&[]), Some(a), Some(null), Some(a)]),
+                ),
+                (OpCode::SetWatches2, paths(&[Some(a), Some(a), Some(a)])),
+            ],
+            expect![[r#"
+                SetWatches: NodeDataChanged /a, xid 40 zxid 2 MarshallingError
+                SetWatches: NodeDataChanged /a, xid 41 zxid 2 MarshallingError
+                CheckWatches: xid 42 zxid 2 ok
+                SetWatches2: NodeDataChanged /a, NodeCreated /a, NodeChildrenChanged /a, xid 43 zxid 2 MarshallingError
+                CheckWatches: xid 44 zxid 2 ok
+                SetWatches2: NodeDeleted /gone, NodeChildrenChanged /a, xid 45 zxid 2 ok
+                SetWatches2: xid 46 zxid 2 MarshallingError
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_no_row_of_a_multi_read_can_say_is_said_for_all() {
+        let mut writes = Vec::new();
+        MultiHeader { kind: OpCode::Delete.to_wire(), done: false, err: -1 }.encode(&mut writes);
+        writes.extend_from_slice(b"\0\0\0\x02/a\0\0\0\0");
+        writes.extend_from_slice(&rows(&[]));
+        check(
+            &[
+                (OpCode::MultiRead, rows(&[])),
+                (
+                    OpCode::MultiRead,
+                    rows(&[(OpCode::GetChildren, Some("/a")), (OpCode::GetData, Some("/zz"))]),
+                ),
+                (
+                    OpCode::MultiRead,
+                    rows(&[(OpCode::GetChildren, Some("/a")), (OpCode::GetData, None)]),
+                ),
+                (
+                    OpCode::MultiRead,
+                    rows(&[(OpCode::GetChildren, Some("/a")), (OpCode::Exists, None)]),
+                ),
+                (OpCode::MultiRead, writes),
+                (OpCode::MultiRead, Vec::new()),
+            ],
+            expect![[r#"
+                MultiRead: xid 40 zxid 2 ok [ff, ff, ff, ff, 01, ff, ff, ff, ff]
+                MultiRead: xid 41 zxid 2 ok [00, 00, 00, 08, 00, 00, 00, 00, 00, 00, 00, 00, 01, 00, 00, 00, 01, 62, ff, ff, ff, ff, 00, ff, ff, ff, 9b, ff, ff, ff, 9b, ff, ff, ff, ff, 01, ff, ff, ff, ff]
+                MultiRead: xid 42 zxid 2 MarshallingError [00, 00, 00, 08, 00, 00, 00, 00, 00, 00, 00, 00, 01, 00, 00, 00, 01, 62, ff, ff, ff, ff, 01, ff, ff, ff, ff]
+                MultiRead: xid 43 zxid 2 MarshallingError
+                MultiRead: xid 44 zxid 2 MarshallingError [ff, ff, ff, ff, 01, ff, ff, ff, ff]
+                MultiRead: xid 45 zxid 2 MarshallingError
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_empty_path_has_the_root_below_it() {
+        let count = |path: &str| {
+            let mut body = Vec::new();
+            body.put_some(path.as_bytes());
+            (OpCode::GetAllChildrenNumber, body)
+        };
+        check(
+            &[count(""), count("/"), count("/a"), count("/zz")],
+            expect![[r#"
+            GetAllChildrenNumber: xid 40 zxid 2 ok [00, 00, 00, 06]
+            GetAllChildrenNumber: xid 41 zxid 2 ok [00, 00, 00, 05]
+            GetAllChildrenNumber: xid 42 zxid 2 ok [00, 00, 00, 01]
+            GetAllChildrenNumber: xid 43 zxid 2 NoNode
+        "#]],
+        );
+    }
 }

@@ -33,7 +33,7 @@ use crate::tree::{AclId, Change, Pin, TreeReader};
 use crate::types::{ConnId, ConnRef, Millis, Now, SessionId, Zxid};
 use crate::watch::{AclOf, ConnKey, Event, Sink, WatchTable};
 use crate::wire::client::{
-    AuthPacket, ConnectRequest, Field, RequestHeader, SaslToken, WatcherEvent, decode,
+    AuthPacket, ConnectRequest, Field, PathOnly, RequestHeader, SaslToken, WatcherEvent, decode,
 };
 use crate::wire::codes::{ErrorCode, OpCode, perms, xids};
 use crate::wire::four_letter::Word;
@@ -49,6 +49,9 @@ const POOL_BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Room kept for changes taken early.
 const EARLY_KEPT: usize = 1024;
+
+/// A name in a list of children, by and large.
+const CHILD_BYTES: usize = 32;
 
 /// Settings of the client side.
 #[derive(Clone, Debug)]
@@ -318,6 +321,7 @@ impl Turn<'_> {
             conn.sending = false;
             conn.progressed = true;
             inner.mark_dirty(conn);
+            inner.drain_pending(pin, conn, limits::OUT_PAUSE_BYTES);
             if conn.paused && conn.out.len() < limits::OUT_PAUSE_BYTES {
                 inner.resume(pin, conn);
             }
@@ -413,6 +417,7 @@ impl Inner {
                 Some(next) if next.zxid <= published => next.zxid,
                 _ => published,
             };
+            self.before_own_write(pin, published);
             self.fire_up_to(pin, upto);
             self.visible = self.visible.max(upto);
             match self.next_delivery.take() {
@@ -432,6 +437,17 @@ impl Inner {
             }
         }
         delivered
+    }
+
+    /// Reads that wait for room must not see a later write of their own session: they are served
+    /// while it is still invisible, room or not. BOUND: `held_bytes` of that connection.
+    fn before_own_write(&mut self, pin: &Pin<'_>, published: Zxid) {
+        if let Some(next) = &self.next_delivery
+            && next.zxid <= published
+            && matches!(next.what, Delivery::Reply { .. })
+        {
+            self.with(next.conn, |inner, conn| inner.drain_pending(pin, conn, usize::MAX));
+        }
     }
 
     fn fire_up_to(&mut self, pin: &Pin<'_>, upto: Zxid) {
@@ -526,6 +542,9 @@ impl Inner {
         if conn.phase == Phase::Closing {
             return; // Its FIFO is gone.
         }
+        if conn.in_flight == 0 {
+            conn.write_bytes_max = 0;
+        }
         let Some(Pending::InFlight { since_ns, operation, xid }) = conn.pending.pop_front() else {
             unreachable!("a reply finds its request at the head of the FIFO");
         };
@@ -545,18 +564,20 @@ impl Inner {
             self.close(conn);
             return;
         }
-        self.drain_pending(pin, conn);
+        self.drain_pending(pin, conn, limits::OUT_PAUSE_BYTES);
     }
 
-    /// Serves what waited behind a write, up to the next write.
-    fn drain_pending(&mut self, pin: &Pin<'_>, conn: &mut Conn) {
-        while matches!(conn.phase, Phase::Live | Phase::Ending) {
+    /// Serves what waited behind a write, up to the next write, or until so many bytes wait for the
+    /// client: a client that does not read must not be answered into memory.
+    fn drain_pending(&mut self, pin: &Pin<'_>, conn: &mut Conn, out_bytes_max: usize) {
+        while matches!(conn.phase, Phase::Live | Phase::Ending) && conn.out.len() < out_bytes_max {
             match conn.pending.front() {
                 None | Some(Pending::InFlight { .. }) => return,
                 Some(Pending::Read { .. } | Pending::Ready { .. }) => {}
             }
             match conn.pending.pop_front() {
-                Some(Pending::Read { frame, auth, since_ns }) => {
+                Some(Pending::Read { frame, auth, since_ns, held_bytes }) => {
+                    conn.held_bytes -= held_bytes;
                     self.read(pin, conn, &frame, &auth, since_ns);
                     self.recycle(frame);
                 }
@@ -656,6 +677,7 @@ impl Inner {
     fn blocked(&self, conn: &Conn) -> bool {
         conn.phase == Phase::Connecting
             || conn.out.len() >= limits::OUT_PAUSE_BYTES
+            || conn.held_bytes >= limits::OUT_PAUSE_BYTES
             || conn.pending.len() >= limits::CONN_PENDING_MAX
             || conn.in_flight > 0
                 && (self.in_flight >= self.settings.outstanding_max || !self.backlog.is_empty())
@@ -796,8 +818,11 @@ impl Inner {
                 } else {
                     let mut copy = self.buffer();
                     copy.extend_from_slice(frame);
+                    let held_bytes = frame.len() + self.reply_bytes(pin, conn, kind, &frame[8..]);
+                    conn.held_bytes += held_bytes;
                     let (auth, since_ns) = (conn.auth.clone(), self.now.mono_ns);
-                    conn.pending.push_back(Pending::Read { frame: copy, auth, since_ns });
+                    let read = Pending::Read { frame: copy, auth, since_ns, held_bytes };
+                    conn.pending.push_back(read);
                 }
             }
             // A check outside a multi and the internal ones (client-protocol.md J-6, J-7, J-8).
@@ -808,6 +833,22 @@ impl Inner {
             | OpCode::Error => return self.on_unknown(conn, header),
         }
         conn.touch(self.now);
+    }
+
+    /// What the reply to a read would take now, or behind the writes it waits for.
+    fn reply_bytes(&self, pin: &Pin<'_>, conn: &Conn, kind: OpCode, body: &[u8]) -> usize {
+        let is_list = matches!(kind, OpCode::GetChildren | OpCode::GetChildren2);
+        if !is_list && kind != OpCode::GetData {
+            return 0;
+        }
+        let path = decode::<PathOnly<'_>>(body).ok().and_then(|request| request.path);
+        let node = path.and_then(|path| pin.get(path, self.visible));
+        if is_list {
+            let children = node.map_or(0, |node| node.stat().num_children);
+            CHILD_BYTES * usize::try_from(children).unwrap_or(0)
+        } else {
+            node.and_then(|node| node.data()).map_or(0, <[u8]>::len).max(conn.write_bytes_max)
+        }
     }
 
     fn on_connect(&mut self, pin: &Pin<'_>, conn: &mut Conn, frame: &[u8]) {
@@ -865,6 +906,7 @@ impl Inner {
         let since_ns = self.now.mono_ns;
         conn.pending.push_back(Pending::InFlight { since_ns, operation: kind, xid });
         conn.in_flight += 1;
+        conn.write_bytes_max = conn.write_bytes_max.max(frame.len());
         self.in_flight += 1;
         if kind == OpCode::CloseSession {
             // Nothing of a session executes behind its end.
@@ -873,7 +915,7 @@ impl Inner {
         let from = self.reference(conn.id);
         let (session, ids) = (conn.session, Arc::clone(conn.auth.shared_ids()));
         let write = Write { from, session, xid, kind, frame: copy, ids };
-        self.request(Request::Write(Box::new(write)));
+        self.request(Request::Write(write));
     }
 
     fn on_ephemerals(&mut self, conn: &mut Conn, xid: i32, frame: &[u8]) {

@@ -10,6 +10,8 @@
 
 mod multi;
 mod operation;
+#[cfg(test)]
+mod tests;
 
 use smallvec::SmallVec;
 

@@ -11,9 +11,6 @@ use super::logging::RateLimited;
 use crate::net::driver::Waker;
 use crate::types::{Map, Now};
 
-/// Connections that one shard serves before the next is opened: turns batch better on few shards.
-const PACK_CONNECTIONS: usize = 64;
-
 /// Sockets on their way to another thread.
 const HANDOVER_MAX: usize = 1024;
 
@@ -22,6 +19,8 @@ const HANDOVER_MAX: usize = 1024;
 pub(super) struct Acceptor {
     max_per_address: usize,
     max: usize,
+    /// Connections that one shard serves before the next is opened.
+    packed: usize,
     counts: Mutex<Counts>,
     pub(super) handovers: Box<[Handover]>,
 }
@@ -41,10 +40,11 @@ pub(super) struct Handover {
 }
 
 impl Acceptor {
-    pub(super) fn new(max_per_address: u32, max: u32, shards: usize) -> Arc<Self> {
+    pub(super) fn new(max_per_address: u32, max: u32, shards: usize, packed: usize) -> Arc<Self> {
         Arc::new(Self {
             max_per_address: max_per_address as usize,
             max: max as usize,
+            packed,
             counts: Mutex::new(Counts {
                 by_address: Map::default(),
                 total: 0,
@@ -86,7 +86,7 @@ impl Acceptor {
         drop(counts);
         let loads = self.handovers.iter().map(|h| h.connections.load(Ordering::Relaxed));
         let loads: smallvec::SmallVec<[usize; 64]> = loads.collect();
-        let packed = loads.iter().position(|load| *load < PACK_CONNECTIONS);
+        let packed = loads.iter().position(|load| *load < self.packed);
         let shard = packed.or_else(|| (0..loads.len()).min_by_key(|shard| loads[*shard]))?;
         self.handovers[shard].connections.fetch_add(1, Ordering::Relaxed);
         Some(shard)

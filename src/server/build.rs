@@ -2,6 +2,7 @@
 
 use super::acceptor::Acceptor;
 use super::*;
+use crate::session::ThrottleRules;
 use crate::types::Millis;
 
 pub(super) struct Build {
@@ -14,6 +15,7 @@ pub(super) struct Build {
     pub(super) stage: Arc<AtomicU8>,
     pub(super) wakers: Vec<Waker>,
     pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) blocking: Option<Blocking>,
 }
 
 /// What a thread of the data path needs to build itself: the ring belongs to the thread that made
@@ -50,6 +52,7 @@ impl Build {
             stage: Arc::new(AtomicU8::new(stage::RUNNING)),
             wakers: Vec::new(),
             threads: Vec::new(),
+            blocking: None,
         }
     }
 
@@ -76,7 +79,12 @@ impl Build {
         let figures: Vec<Arc<ShardFigures>> =
             (0..shards).map(|_| Arc::new(ShardFigures::default())).collect();
         let pipeline_figures = Arc::new(PipelineFigures::default());
-        let acceptor = Acceptor::new(self.config.max_client_cnxns, self.config.max_cnxns, shards);
+        let acceptor = Acceptor::new(
+            self.config.max_client_cnxns,
+            self.config.max_cnxns,
+            shards,
+            self.options.shard_connections,
+        );
         let words = Arc::new(Words {
             config: Arc::clone(&self.config),
             dirs: self.dirs.clone(),
@@ -217,6 +225,7 @@ impl Build {
         results: flusher::Results,
     ) -> Result<(), StartError> {
         let size_limit = self.config.txn_log_size_limit_bytes;
+        let own_disk_jobs = disk_jobs.clone();
         let flusher = flusher::Flusher {
             writer: LogWriter::new(
                 LogOptions {
@@ -241,11 +250,14 @@ impl Build {
             clock: self.clock,
             config: Arc::clone(&self.config),
             snapshot_bytes_per_s: self.options.snapshot_bytes_per_s,
+            stage: Arc::clone(&self.stage),
         };
-        // The flusher ends with its senders, and nothing waits for these two: what they still do
-        // at the very end is only housekeeping.
-        spawn("flusher", move || flusher.run())?;
-        spawn("disk", move || disk.run())?;
+        self.blocking = Some(Blocking {
+            flusher: Some(spawn("flusher", move || flusher.run())?),
+            disk: Some(spawn("disk", move || disk.run())?),
+            flush_jobs: flush_jobs.clone(),
+            disk_jobs: own_disk_jobs,
+        });
         Ok(())
     }
 
@@ -275,7 +287,7 @@ impl Build {
             skip_acl: self.config.skip_acl,
             schemes: schemes.clone(),
             sessionless_ms: self.config.sessionless_timeout_ms,
-            outstanding_max: self.config.global_outstanding_limit as usize,
+            outstanding_max: self.outstanding_max(),
         }
     }
 
@@ -290,12 +302,43 @@ impl Build {
         }
     }
 
+    /// COMPAT: with weights, the bucket and its fills count in tokens of a new session.
+    fn throttle_rules(&self) -> ThrottleRules {
+        let throttle = &self.config.connection_throttle;
+        let (new_weight, renew_weight) = if throttle.weighted {
+            (throttle.global_session_weight, throttle.renew_session_weight)
+        } else {
+            (1, 1)
+        };
+        ThrottleRules {
+            tokens: throttle.tokens.saturating_mul(new_weight),
+            fill_ms: throttle.fill_ms,
+            fill_count: throttle.fill_count.saturating_mul(new_weight),
+            freeze_ms: throttle.freeze_ms,
+            drop_increase: throttle.drop_increase,
+            drop_decrease: throttle.drop_decrease,
+            decrease_ratio: throttle.decrease_ratio,
+            new_weight,
+            renew_weight,
+        }
+    }
+
+    /// Writes in flight above which a connection with one of its own is not read on.
+    fn outstanding_max(&self) -> usize {
+        let limit = self.config.global_outstanding_limit as usize;
+        match self.config.request_throttle.max_requests as usize {
+            0 => limit,
+            throttle => limit.min(throttle),
+        }
+    }
+
     fn pipeline_settings(&self) -> pipeline::Settings {
         let config = &self.config;
         pipeline::Settings {
             snap_count: u64::from(config.snap_count),
             snap_size_bytes: (config.snap_size_limit_bytes > 0)
                 .then_some(config.snap_size_limit_bytes),
+            throttle: self.throttle_rules(),
             segment_bytes: config.pre_alloc_bytes,
             container_check_ms: config.containers.check_interval_ms,
             container_per_minute: u64::from(config.containers.max_per_minute),

@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::clock::Clock;
 use super::flusher::{FlushJob, Results, fatal};
+use super::thread::stage;
 use crate::config::Config;
 use crate::parts::pipeline::{Done, SnapshotJob};
 use crate::storage::disk::{Dirs, Pace, RealDisk};
@@ -24,13 +26,18 @@ use crate::types::Millis;
 const PREPARE_BYTES_PER_S: u64 = 64 << 20;
 
 /// How long a full disk is left alone before the next try.
-const FULL_RETRY: Duration = Duration::from_secs(5);
+const FULL_RETRY_MS: Millis = 5_000;
+
+/// How often a thread that waits for that looks whether the server ends.
+const STOP_LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) enum DiskJob {
     Snapshot(Box<SnapshotJob>),
     Prepare(Preparation),
     Trim(Finished),
+    /// The server ends: what is not done is done at the next start, or not needed then.
+    Stop,
 }
 
 #[derive(Debug)]
@@ -42,6 +49,7 @@ pub(super) struct DiskThread {
     pub(super) clock: Clock,
     pub(super) config: Arc<Config>,
     pub(super) snapshot_bytes_per_s: u64,
+    pub(super) stage: Arc<AtomicU8>,
 }
 
 /// A snapshot under way.
@@ -52,7 +60,7 @@ struct Taking {
 }
 
 impl DiskThread {
-    /// Until the jobs' senders are gone.
+    /// Until it is told to stop.
     pub(super) fn run(self) {
         lower_priority();
         let mut disk = RealDisk::new(self.dirs.clone());
@@ -84,7 +92,7 @@ impl DiskThread {
                         tracing::warn!("cannot trim a finished log segment: {error}");
                     }
                 }
-                Err(true) => return,
+                Ok(DiskJob::Stop) | Err(true) => return,
                 Err(false) => {}
             }
             if let Some(mut snapshot) = taking.take() {
@@ -149,7 +157,7 @@ impl DiskThread {
         let len_bytes = preparation.len_bytes();
         let mut pace = Pace::new(PREPARE_BYTES_PER_S);
         let mut full = false;
-        loop {
+        while !self.is_stopping() {
             let began_ns = self.clock.now().mono_ns;
             match preparation.step(disk) {
                 Ok(Some(bytes)) => {
@@ -173,12 +181,20 @@ impl DiskThread {
                             self.dirs.path(crate::storage::disk::Dir::Log).display()
                         )));
                     }
-                    std::thread::sleep(FULL_RETRY);
+                    let again_ms = self.clock.now().mono_ms + FULL_RETRY_MS;
+                    while self.clock.now().mono_ms < again_ms && !self.is_stopping() {
+                        std::thread::sleep(STOP_LOOK);
+                    }
                     preparation = preparation.again();
                 }
                 Err(error) => fatal("prepare the next log segment", &error),
             }
         }
+    }
+
+    /// The flusher may still want a segment then, and makes it itself.
+    fn is_stopping(&self) -> bool {
+        self.stage.load(Ordering::Acquire) != stage::RUNNING
     }
 
     fn purge_interval_ms(&self) -> Option<Millis> {

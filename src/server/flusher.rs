@@ -26,6 +26,8 @@ pub(super) enum FlushJob {
     },
     /// The disk thread made a segment, or could not.
     Prepared(Option<u64>),
+    /// The server ends.
+    Stop,
 }
 
 /// Results on their way to the pipeline, and whom to wake.
@@ -55,7 +57,7 @@ pub(super) struct Flusher {
 }
 
 impl Flusher {
-    /// Until the jobs' senders are gone.
+    /// Until it is told to stop.
     pub(super) fn run(mut self) {
         self.want_segment();
         while let Ok(job) = self.jobs.recv() {
@@ -82,6 +84,7 @@ impl Flusher {
                     self.want_segment();
                 }
                 FlushJob::Prepared(len_bytes) => self.writer.prepared(len_bytes),
+                FlushJob::Stop => return,
             }
         }
     }

@@ -54,15 +54,26 @@ pub struct Options {
     pub io: IoMode,
     /// Shards; `None` chooses by the cores of the machine.
     pub shards: Option<usize>,
+    /// Connections that one shard serves before the next is opened: turns batch better on few
+    /// shards.
+    pub shard_connections: usize,
     /// Bound of a snapshot's I/O, bytes a second; 0 for none.
     pub snapshot_bytes_per_s: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { io: IoMode::Auto, shards: None, snapshot_bytes_per_s: SNAPSHOT_BYTES_PER_S }
+        Self {
+            io: IoMode::Auto,
+            shards: None,
+            shard_connections: SHARD_CONNECTIONS,
+            snapshot_bytes_per_s: SNAPSHOT_BYTES_PER_S,
+        }
     }
 }
+
+/// See [`Options::shard_connections`].
+const SHARD_CONNECTIONS: usize = 64;
 
 /// A snapshot must not wreck the log's latency on a shared disk (field.md 3.1, 8).
 const SNAPSHOT_BYTES_PER_S: u64 = 50 << 20;
@@ -97,6 +108,7 @@ pub struct Server {
     stage: Arc<AtomicU8>,
     wakers: Vec<Waker>,
     threads: Vec<JoinHandle<()>>,
+    blocking: Blocking,
     _lock: DirLock,
     /// The embedded default's directory goes with the server.
     _temporary: Option<tempfile::TempDir>,
@@ -128,14 +140,10 @@ impl Server {
         self.addr
     }
 
-    /// Finishes what was taken, makes it durable, sends the replies, ends the threads.
+    /// Finishes what was taken, makes it durable, sends the replies, ends the threads. Dropping a
+    /// server does the same.
     pub fn stop(self) {
-        self.stage.store(stage::DRAINING, Ordering::Release);
-        self.wakers.iter().for_each(Waker::wake);
-        for thread in self.threads {
-            // A panic aborts the process, so there is nobody to hear of it here.
-            let _ = thread.join();
-        }
+        drop(self);
     }
 
     fn start_in(
@@ -178,8 +186,43 @@ impl Server {
         tracing::info!("binding to port {}/{}", wanted.ip(), wanted);
         let mut build = Build::new(config, options, backend, clock, dirs, addr);
         build.threads(listener, recovered)?;
-        let Build { stage, wakers, threads, .. } = build;
-        Ok(Self { addr, stage, wakers, threads, _lock: lock, _temporary: temporary })
+        let Build { stage, wakers, threads, blocking, .. } = build;
+        let blocking = blocking.expect("all threads were started");
+        Ok(Self { addr, stage, wakers, threads, blocking, _lock: lock, _temporary: temporary })
+    }
+}
+
+/// The directory's lock, and the embedded default's directory, go behind the last thread that
+/// writes there.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stage.store(stage::DRAINING, Ordering::Release);
+        self.wakers.iter().for_each(Waker::wake);
+        for thread in self.threads.drain(..) {
+            // A panic aborts the process, so there is nobody to hear of it here.
+            let _ = thread.join();
+        }
+        self.blocking.stop();
+    }
+}
+
+/// The two threads that may block. Each can give the other work, so neither ends by itself.
+#[derive(Debug)]
+struct Blocking {
+    flusher: Option<JoinHandle<()>>,
+    disk: Option<JoinHandle<()>>,
+    flush_jobs: crossbeam::channel::Sender<flusher::FlushJob>,
+    disk_jobs: crossbeam::channel::Sender<disk::DiskJob>,
+}
+
+impl Blocking {
+    /// Behind the pipeline: whatever it wanted to be durable is.
+    fn stop(&mut self) {
+        let _ = self.flush_jobs.send(flusher::FlushJob::Stop);
+        let _ = self.disk_jobs.send(disk::DiskJob::Stop);
+        for thread in [self.flusher.take(), self.disk.take()].into_iter().flatten() {
+            let _ = thread.join();
+        }
     }
 }
 

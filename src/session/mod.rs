@@ -9,12 +9,14 @@
 
 mod connect;
 mod expiry;
+mod throttle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use connect::{Admission, ConnectRules, Declined, negotiate};
+pub use throttle::{ConnectionThrottle, ThrottleRules};
 
 use crate::types::{ConnRef, Map, Millis, SessionId};
 use expiry::Wheel;

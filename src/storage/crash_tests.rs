@@ -493,6 +493,35 @@ fn a_torn_end_that_a_later_log_continues_stays_as_it_is() {
 }
 
 #[test]
+fn an_error_at_the_zxid_before_it_is_javas_and_no_hole() {
+    let mut disk = MemDisk::new();
+    let mut server = Server::new(start(&mut disk).unwrap());
+    let put = |server: &mut Server, txn: &Txn<'_>| {
+        let zxid = server.tree.last_zxid();
+        let mark = begin_record(&mut server.batch);
+        TxnHeader { session: SESSION, cxid: 1, zxid, time_ms: 1_000 }
+            .encode(txn.kind(), &mut server.batch);
+        txn.encode_record(&mut server.batch);
+        end_record(&mut server.batch, mark);
+    };
+    server.propose(1);
+    put(&mut server, &Txn::Error(-5));
+    put(&mut server, &Txn::Error(-5));
+    server.propose(1);
+    put(&mut server, &Txn::Error(-5));
+    server.sync(&mut disk).unwrap();
+    let recovered = start(&mut disk).unwrap();
+    assert_eq!((recovered.last_zxid, recovered.txns), (Zxid(2), 2));
+    assert_eq!(recovered.tree.digest(), server.tree.digest());
+    // Anything else that comes twice is not what a server wrote.
+    server.propose(1);
+    put(&mut server, &Txn::Delete(b"/n2"));
+    server.sync(&mut disk).unwrap();
+    let err = start(&mut disk).unwrap_err();
+    assert!(matches!(err, RecoveryError::Hole { after: Zxid(3), found: Zxid(3), .. }), "{err}");
+}
+
+#[test]
 fn orphaned_ephemerals_go_without_a_txn() {
     let mut disk = MemDisk::new();
     let mut server = Server::new(start(&mut disk).unwrap());

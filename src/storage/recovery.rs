@@ -25,7 +25,8 @@ use super::{Compression, Named, log};
 use crate::tree::{DataTree, DiskStat, Owner, TreeOptions};
 use crate::types::{Map, SessionId, Zxid};
 use crate::wire::client::AclList;
-use crate::wire::jute::DecodeError;
+use crate::wire::codes::OpCode;
+use crate::wire::jute::{DecodeError, Reader};
 use crate::wire::txn::{Txn, TxnEntry, TxnHeader};
 
 /// What an operator can say about it.
@@ -490,6 +491,10 @@ impl SnapshotSink for Loader<'_> {
         self.tree.load_node(path, data, acl_id, stat).map_err(|err| format!("{err:?}"))
     }
 
+    fn coming(&mut self, path: &[u8]) {
+        self.tree.prefetch(path, true);
+    }
+
     fn progress(&mut self, bytes: u64) {
         (self.progress)(Progress::Snapshot { file: self.file, bytes });
     }
@@ -574,13 +579,18 @@ impl Replay {
             let path = disk.path(file);
             let mut scan = LogScan::open(disk, file, options.record_bytes_max)?;
             loop {
+                while let Some(payload) = scan.ahead() {
+                    if let Some((path, new)) = likely_path(payload) {
+                        self.recovered.tree.prefetch(path, new);
+                    }
+                }
                 match scan.step()? {
                     Step::Record { offset_bytes, payload } => {
                         let entry = TxnEntry::decode(payload).map_err(|why| {
                             let (path, after) = (path.clone(), self.recovered.last_zxid);
                             RecoveryError::NoTxn { path, offset_bytes, after, why }
                         })?;
-                        if entry.header.zxid <= self.from {
+                        if entry.header.zxid <= self.from || self.is_echo(&entry) {
                             continue;
                         }
                         if self.any_first && self.recovered.txns == 0 && !options.trust_empty {
@@ -609,6 +619,12 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// COMPAT: Java 3.9 logs the failure of a write that it cannot decode at the zxid of the txn
+    /// before it (client-protocol.md J-5, here of a single server).
+    fn is_echo(&self, entry: &TxnEntry<'_>) -> bool {
+        entry.header.zxid == self.recovered.last_zxid && matches!(entry.txn, Txn::Error(_))
     }
 
     /// Every txn follows the one before: the next of its epoch, or one of a later epoch.
@@ -712,6 +728,17 @@ fn write_snapshot(disk: &mut dyn Disk, recovered: &Recovered) -> io::Result<()> 
         SnapshotWriter::new(recovered.tree.view(), &sessions, digest, Compression::None);
     while writer.step(disk)?.is_some() {}
     Ok(())
+}
+
+/// What stands where most txns have their path, behind a header of fixed length, and whether it is
+/// that of a create. A hint only.
+fn likely_path(payload: &[u8]) -> Option<(&[u8], bool)> {
+    let mut reader = Reader::new(payload);
+    reader.take(8 + 4 + 8 + 8).ok()?;
+    let kind = OpCode::from_wire(reader.int().ok()?);
+    let path = reader.buffer().ok()??;
+    let new = matches!(kind, Some(OpCode::Create | OpCode::Create2));
+    path.starts_with(b"/").then_some((path, new))
 }
 
 /// An empty directory becomes a database, if it may: logs without a snapshot would be refused, so

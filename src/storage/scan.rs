@@ -90,6 +90,8 @@ pub struct LogScan<'d> {
     window: Vec<u8>,
     window_at: u64,
     at: u64,
+    /// What [`LogScan::ahead`] tells next.
+    ahead_at: u64,
     header: Option<Damage>,
 }
 
@@ -100,6 +102,9 @@ impl fmt::Debug for LogScan<'_> {
 }
 
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// How far [`LogScan::ahead`] looks: about eight small records.
+const AHEAD_BYTES: u64 = 2 << 10;
 
 /// The least that a disk writes or loses as a whole.
 const SECTOR_BYTES: u64 = 512;
@@ -117,6 +122,7 @@ impl<'d> LogScan<'d> {
             window: Vec::new(),
             window_at: 0,
             at: LOG_HEADER.len() as u64,
+            ahead_at: 0,
             header: None,
         };
         let header = scan.bytes(0, LOG_HEADER.len())?;
@@ -147,6 +153,22 @@ impl<'d> LogScan<'d> {
         self.at = at + (RECORD_FRAME_BYTES + payload_len) as u64;
         let payload = &self.bytes(at, 12 + payload_len)?[12..];
         Ok(Step::Record { offset_bytes: at, payload })
+    }
+
+    /// The payload of a record some way behind the next one, each once, not checked; `None` when
+    /// enough were told or it is not in memory yet.
+    pub(super) fn ahead(&mut self) -> Option<&[u8]> {
+        self.ahead_at = self.ahead_at.max(self.at);
+        if self.ahead_at > self.at + AHEAD_BYTES {
+            return None;
+        }
+        let skip = usize::try_from(self.ahead_at.checked_sub(self.window_at)?).ok()?;
+        let rest = self.window.get(skip..)?;
+        let (_, len) = parse_frame(*rest.first_chunk::<12>()?);
+        let len = usize::try_from(len).ok().filter(|len| *len > 0)?;
+        let payload = rest.get(12..12_usize.checked_add(len)?)?;
+        self.ahead_at += (RECORD_FRAME_BYTES + len) as u64;
+        Some(payload)
     }
 
     /// Length of the payload of the record at `at`, if it is whole.
@@ -256,7 +278,7 @@ impl<'d> LogScan<'d> {
             let len = usize::try_from(end - from).expect("at most a chunk");
             chunk.resize(len, 0);
             let got = self.file.read_at(from, &mut chunk)?;
-            if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
+            if let Some(last) = last_byte(&chunk[..got]) {
                 return Ok(from + last as u64 + 1);
             }
             end = from;
@@ -284,6 +306,14 @@ impl<'d> LogScan<'d> {
         let end = (skip + len).min(self.window.len());
         Ok(&self.window[skip..end])
     }
+}
+
+/// Place of the last byte that is not zero. By blocks first: the end of a segment is many
+/// megabytes of zeros.
+fn last_byte(bytes: &[u8]) -> Option<usize> {
+    let zero = |block: &&[u8]| block.iter().fold(0, |sum, byte| sum | byte) == 0;
+    let zeros: usize = bytes.rchunks(4096).take_while(zero).map(<[u8]>::len).sum();
+    bytes[..bytes.len() - zeros].iter().rposition(|byte| *byte != 0)
 }
 
 /// Checksum and length.

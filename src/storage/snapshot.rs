@@ -304,6 +304,8 @@ pub trait SnapshotSink {
         acl_id: i64,
         stat: DiskStat,
     ) -> Result<(), String>;
+    /// A node of this path comes soon, if the file is not damaged.
+    fn coming(&mut self, _path: &[u8]) {}
     /// Called now and then with the bytes of the file read so far.
     fn progress(&mut self, _bytes: u64) {}
 }
@@ -387,7 +389,7 @@ fn parse(
     from: impl BufRead,
     sink: &mut dyn SnapshotSink,
 ) -> Result<Option<SnapshotDigest>, SnapshotError> {
-    let mut source = Source { from, adler: Adler32::new(), at: 0, buffer: Vec::new() };
+    let mut source = Source { from, adler: Adler32::new(), at: 0, scratch: Vec::new() };
     let header = source.array::<16>()?;
     if header[..4] != HEADER[..4] {
         return Err(source.damaged("it does not begin with ZKSN"));
@@ -401,8 +403,8 @@ fn parse(
     let mut tail = Vec::new();
     let read = source.from.by_ref().take(MOST_BYTES).read_to_end(&mut tail);
     read.map_err(|err| source.failed(err))?;
-    let Source { adler, at, buffer, .. } = source;
-    let mut source = Source { from: &tail[..], adler, at, buffer };
+    let Source { adler, at, scratch, .. } = source;
+    let mut source = Source { from: &tail[..], adler, at, scratch };
     let (has_digest, has_last_zxid) = match tail.len() {
         0 => return Ok(None),
         len if len == DIGEST_BYTES + SEAL_BYTES => (true, false),
@@ -440,26 +442,88 @@ fn parse_body(
         let list = source.acl_list()?;
         sink.acl(id, AclList { bytes: &list });
     }
-    const STAT_BYTES: usize = 4 * 8 + 3 * 4 + 2 * 8;
-    let (mut path, mut data) = (Vec::new(), Vec::new());
+    let mut nodes = Nodes::default();
     let mut reported = 0;
     loop {
-        if !source.buffer_into(&mut path)? {
-            return Err(source.damaged("a node with a null path"));
-        }
-        if path == b"/" {
+        let more = nodes.read(source, sink);
+        // What was read whole comes first, also when what follows is damaged.
+        nodes
+            .give(sink)
+            .map_err(|(offset_bytes, what)| SnapshotError::Damaged { offset_bytes, what })?;
+        if !more? {
             return Ok(());
         }
-        let has_data = source.buffer_into(&mut data)?;
-        let acl_id = i64::from_be_bytes(source.array()?);
-        let stat = source.array::<STAT_BYTES>()?;
-        let stat = DiskStat::decode(&mut Reader::new(&stat)).expect("it is as long as its fields");
-        sink.node(&path, has_data.then_some(&data[..]), acl_id, stat)
-            .map_err(|what| source.damaged(&what))?;
         if source.at - reported >= 4 << 20 {
             reported = source.at;
             sink.progress(source.at);
         }
+    }
+}
+
+/// A few nodes, read and announced to the sink before it gets the first, so that its cache misses
+/// overlap.
+#[derive(Default)]
+struct Nodes {
+    /// Paths and data.
+    bytes: Vec<u8>,
+    nodes: Vec<ReadNode>,
+}
+
+struct ReadNode {
+    path_end: usize,
+    /// `None` is null.
+    data_end: Option<usize>,
+    acl_id: i64,
+    stat: DiskStat,
+    /// Behind it, in the file.
+    at: u64,
+}
+
+impl Nodes {
+    const COUNT: usize = 16;
+    /// Long ones are not collected.
+    const BYTES: usize = 64 << 10;
+
+    /// Reads some; false at the end mark.
+    fn read(
+        &mut self,
+        source: &mut Source<impl BufRead>,
+        sink: &mut dyn SnapshotSink,
+    ) -> Result<bool, SnapshotError> {
+        const STAT_BYTES: usize = 4 * 8 + 3 * 4 + 2 * 8;
+        while self.nodes.len() < Self::COUNT && self.bytes.len() < Self::BYTES {
+            let start = self.bytes.len();
+            if !source.buffer(&mut self.bytes)? {
+                return Err(source.damaged("a node with a null path"));
+            }
+            let path = &self.bytes[start..];
+            if path == b"/" {
+                return Ok(false);
+            }
+            sink.coming(path);
+            let path_end = self.bytes.len();
+            let data_end = source.buffer(&mut self.bytes)?.then_some(self.bytes.len());
+            let rest = source.array::<{ 8 + STAT_BYTES }>()?;
+            let mut reader = Reader::new(&rest);
+            const WHOLE: &str = "it is as long as its fields";
+            let acl_id = reader.long().expect(WHOLE);
+            let stat = DiskStat::decode(&mut reader).expect(WHOLE);
+            self.nodes.push(ReadNode { path_end, data_end, acl_id, stat, at: source.at });
+        }
+        Ok(true)
+    }
+
+    /// Hands them over and forgets them; a refusal with its place.
+    fn give(&mut self, sink: &mut dyn SnapshotSink) -> Result<(), (u64, String)> {
+        let mut start = 0;
+        for ReadNode { path_end, data_end, acl_id, stat, at } in self.nodes.drain(..) {
+            let path = &self.bytes[start..path_end];
+            let data = data_end.map(|end| &self.bytes[path_end..end]);
+            sink.node(path, data, acl_id, stat).map_err(|what| (at, what))?;
+            start = data_end.unwrap_or(path_end);
+        }
+        self.bytes.clear();
+        Ok(())
     }
 }
 
@@ -468,7 +532,7 @@ struct Source<R> {
     from: R,
     adler: Adler32,
     at: u64,
-    buffer: Vec<u8>,
+    scratch: Vec<u8>,
 }
 
 impl<R: BufRead> Source<R> {
@@ -510,9 +574,8 @@ impl<R: BufRead> Source<R> {
         }
     }
 
-    /// Replaces `into` by a buffer; false is null. Memory grows with what is really there.
-    fn buffer_into(&mut self, into: &mut Vec<u8>) -> Result<bool, SnapshotError> {
-        into.clear();
+    /// Appends a buffer to `into`; false is null. Memory grows with what is really there.
+    fn buffer(&mut self, into: &mut Vec<u8>) -> Result<bool, SnapshotError> {
         let len = i32::from_be_bytes(self.array()?);
         if len == -1 {
             return Ok(false);
@@ -538,7 +601,7 @@ impl<R: BufRead> Source<R> {
     /// An ACL list in its bytes.
     fn acl_list(&mut self) -> Result<Vec<u8>, SnapshotError> {
         let count: [u8; 4] = self.array()?;
-        let mut bytes = std::mem::take(&mut self.buffer);
+        let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         bytes.put_raw(&count);
         match i32::from_be_bytes(count) {
@@ -558,7 +621,7 @@ impl<R: BufRead> Source<R> {
             }
         }
         let list = bytes.clone();
-        self.buffer = bytes;
+        self.scratch = bytes;
         Ok(list)
     }
 

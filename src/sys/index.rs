@@ -1,9 +1,12 @@
 //! Path to znode: extendible hashing, one writer, lock-free readers.
 //!
-//! A directory of segments of 64 slots; a split moves the entries of one segment and nothing else.
+//! A directory of segments of 63 slots; a split moves the entries of one segment and nothing else.
 //! A slot is a pointer with 16 bits of hash above it, so that a lookup touches one cache line of
 //! the segment and, but for one in thousands, no znode but the right one. A path's line is its
 //! *home*; when a line has no empty slot the search goes on in the next.
+//!
+//! Segments come from blocks of their own: malloc needs a quarter more for one that is aligned,
+//! and breaks up those that were freed.
 //!
 //! Readers never wait: a segment is copied, the copies are linked, the old one is freed when no
 //! reader can hold it. What is inserted into a copy meanwhile has a stamp above what such a reader
@@ -14,17 +17,18 @@ use super::atomic::{AtomicPtr, Ordering};
 use super::raw::{RawZnode, prefetch};
 use super::versions::Garbage;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr::{NonNull, null_mut};
 
 const LINE: usize = 8;
 const LINES: usize = 8;
-const SLOTS: usize = LINE * LINES;
+/// The last line gives one to the counts.
+const SLOTS: usize = LINE * LINES - 1;
 /// Slots in use, dead ones counted, at which a segment is split or rebuilt: some stay empty, which
 /// ends searches.
-const FILL_MAX: usize = 60;
+const FILL_MAX: u8 = 60;
 /// Live entries from which a full segment is split, below which it is rebuilt without its dead.
-const SPLIT_MIN: usize = 40;
+const SPLIT_MIN: u8 = 40;
 
 const TAG_SHIFT: u32 = 48;
 const ADDRESS: usize = (1 << TAG_SHIFT) - 1;
@@ -52,40 +56,75 @@ impl Hash {
 
 type Entry = AtomicPtr<RawZnode>;
 
-#[repr(C)]
+#[repr(C, align(64))]
 pub(super) struct Segment {
     slots: [Entry; SLOTS],
     /// Bits of the hash that all entries share. This and the following are the writer's.
-    depth: Cell<u32>,
-    filled: Cell<usize>,
-    live: Cell<usize>,
+    depth: Cell<u8>,
+    filled: Cell<u8>,
+    live: Cell<u8>,
 }
 
-impl Segment {
-    const LAYOUT: Layout = match Layout::from_size_align(size_of::<Self>(), 64) {
-        Ok(layout) => layout,
-        Err(_) => panic!("64 is a power of two"),
-    };
+const _: () = assert!(size_of::<Segment>() == LINE * LINES * size_of::<Entry>());
 
-    fn new(depth: u32) -> NonNull<Self> {
-        // SAFETY: the layout is not empty, and all zeros are a valid segment: null pointers and
-        // zero counts.
-        let memory = unsafe { alloc_zeroed(Self::LAYOUT) }.cast::<Self>();
-        let segment = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(Self::LAYOUT));
-        // SAFETY: as above.
+/// Segments not in use, and the memory of all. The writer's alone, until the index goes.
+struct Pool {
+    spare: RefCell<Vec<NonNull<Segment>>>,
+    blocks: RefCell<Vec<NonNull<Segment>>>,
+}
+
+impl Pool {
+    const BLOCK: usize = 32;
+    const LAYOUT: Layout =
+        match Layout::from_size_align(size_of::<Segment>() * Self::BLOCK, align_of::<Segment>()) {
+            Ok(layout) => layout,
+            Err(_) => panic!("64 is a power of two"),
+        };
+
+    fn new() -> Self {
+        Self { spare: RefCell::default(), blocks: RefCell::default() }
+    }
+
+    /// An empty segment.
+    fn take(&self, depth: u8) -> NonNull<Segment> {
+        let mut spare = self.spare.borrow_mut();
+        let segment = spare.pop().unwrap_or_else(|| {
+            // SAFETY: the layout is not empty, and all zeros are valid segments: null pointers
+            // and zero counts.
+            let memory = unsafe { alloc_zeroed(Self::LAYOUT) }.cast::<Segment>();
+            let first = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(Self::LAYOUT));
+            self.blocks.borrow_mut().push(first);
+            // SAFETY: the block holds `BLOCK` segments.
+            spare.extend((1..Self::BLOCK).rev().map(|n| unsafe { first.add(n) }));
+            first
+        });
+        // SAFETY: in a block, and nobody else has it.
         unsafe { segment.as_ref() }.depth.set(depth);
         segment
     }
 
     /// # Safety
-    /// Unlinked and out of every reader's reach.
-    pub(super) unsafe fn free(segment: NonNull<Self>) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(segment.as_ptr().cast(), Self::LAYOUT) }
+    /// The segment came from `take` of this pool, is unlinked and out of every reader's reach.
+    unsafe fn give_back(&self, segment: NonNull<Segment>) {
+        // SAFETY: nobody else has it; all zeros are a valid segment.
+        unsafe { segment.write_bytes(0, 1) };
+        self.spare.borrow_mut().push(segment);
     }
 
+    /// # Safety
+    /// No segment is in use any more.
+    unsafe fn free(&mut self) {
+        self.spare.get_mut().clear();
+        for block in self.blocks.get_mut().drain(..) {
+            // SAFETY: allocated in `take` with this layout.
+            unsafe { dealloc(block.as_ptr().cast(), Self::LAYOUT) }
+        }
+    }
+}
+
+impl Segment {
     fn line(&self, line: usize) -> &[Entry] {
-        &self.slots[line * LINE..][..LINE]
+        &self.slots[line * LINE..SLOTS.min(line * LINE + LINE)]
     }
 
     /// Lines in search order.
@@ -105,7 +144,7 @@ impl Segment {
             if empty && self.filled.get() >= FILL_MAX {
                 return false;
             }
-            self.filled.set(self.filled.get() + usize::from(empty));
+            self.filled.set(self.filled.get() + u8::from(empty));
             self.live.set(self.live.get() + 1);
             let entry = znode.as_ptr().map_addr(|address| address | (tag << TAG_SHIFT));
             // Release: who sees the entry sees the znode's path and version.
@@ -139,7 +178,7 @@ impl Segment {
 /// The directory: `2^depth` segments by the top bits of the hash; a segment of less depth stands
 /// several times.
 pub(super) struct Directory {
-    depth: u32,
+    depth: u8,
     segments: Box<[AtomicPtr<Segment>]>,
 }
 
@@ -148,7 +187,7 @@ impl Directory {
         (bits >> (31 - self.depth)) as usize
     }
 
-    fn new(depth: u32, segments: Box<[AtomicPtr<Segment>]>) -> *mut Self {
+    fn new(depth: u8, segments: Box<[AtomicPtr<Segment>]>) -> *mut Self {
         Box::into_raw(Box::new(Self { depth, segments }))
     }
 
@@ -163,12 +202,14 @@ impl Directory {
 /// The index. Shared; the writer alone calls what changes it.
 pub(super) struct Index {
     directory: AtomicPtr<Directory>,
+    pool: Pool,
 }
 
 impl Index {
     pub(super) fn new() -> Self {
-        let first = AtomicPtr::new(Segment::new(0).as_ptr());
-        Self { directory: AtomicPtr::new(Directory::new(0, Box::new([first]))) }
+        let pool = Pool::new();
+        let first = AtomicPtr::new(pool.take(0).as_ptr());
+        Self { directory: AtomicPtr::new(Directory::new(0, Box::new([first]))), pool }
     }
 
     fn directory(&self) -> &Directory {
@@ -202,6 +243,28 @@ impl Index {
         prefetch(znode.as_ptr());
         prefetch(znode.as_ptr().cast::<u8>().wrapping_add(48));
         Some(znode)
+    }
+
+    /// Starts to load the place in the directory, before all else. The writer's.
+    pub(super) fn prefetch_place(&self, hash: Hash) {
+        let directory = self.directory();
+        prefetch(&raw const directory.segments[directory.place(hash.bits)]);
+    }
+
+    /// Starts to load what an `insert` will touch: the counts beside the line. The writer's.
+    pub(super) fn prefetch_insert(&self, hash: Hash) {
+        let segment = self.segment(hash);
+        prefetch(segment.line(hash.home()).as_ptr());
+        prefetch(&raw const segment.filled);
+    }
+
+    /// Takes back a segment that [`Index::insert`] told as garbage. The writer's.
+    ///
+    /// # Safety
+    /// It is out of every reader's reach.
+    pub(super) unsafe fn give_back(&self, segment: NonNull<Segment>) {
+        // SAFETY: by the caller's promise.
+        unsafe { self.pool.give_back(segment) }
     }
 
     /// Adds a znode whose path is not there. The writer's.
@@ -254,15 +317,14 @@ impl Index {
             garbage(Garbage::Directory(NonNull::new(smaller).expect("never null")));
             directory = self.directory();
         }
-        let new_depth = depth + u32::from(split);
-        let halves = [Segment::new(new_depth), Segment::new(new_depth)];
-        let halves = if split {
-            &halves[..]
-        } else {
-            // SAFETY: just made and not linked.
-            unsafe { Segment::free(halves[1]) };
-            &halves[..1]
-        };
+        let new_depth = depth + u8::from(split);
+        let first = self.pool.take(new_depth);
+        let halves = [first, if split { self.pool.take(new_depth) } else { first }];
+        let halves = &halves[..1 + usize::from(split)];
+        // Each entry's znode has the hash, and most are in no cache: load them all at once.
+        for slot in &segment.slots {
+            prefetch(slot.load(Ordering::Relaxed).map_addr(|address| address & ADDRESS));
+        }
         for slot in &segment.slots {
             let entry = slot.load(Ordering::Relaxed);
             if entry.is_null() || entry.addr() == DEAD {
@@ -291,18 +353,10 @@ impl Index {
     /// Frees directory and segments, not the znodes.
     pub(super) fn free(&mut self) {
         let directory = NonNull::new(*self.directory.get_mut()).expect("never null");
-        // SAFETY: exclusive access: no reader is left. A segment's places are neighbours, so each
-        // is freed once.
+        // SAFETY: exclusive access: no reader is left, and nobody looks at a segment again.
         unsafe {
-            let mut last = null_mut();
-            for place in &directory.as_ref().segments {
-                let segment = place.load(Ordering::Relaxed);
-                if segment != last {
-                    Segment::free(NonNull::new(segment).expect("never null"));
-                    last = segment;
-                }
-            }
             Directory::free(directory);
+            self.pool.free();
         }
     }
 }

@@ -4,6 +4,7 @@
 //! zxids at once. [`readers`] are the handles of its readers. `raw` and `index` are its parts.
 
 pub mod broadcast;
+pub mod counted;
 mod index;
 pub mod mmap;
 mod raw;

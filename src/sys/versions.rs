@@ -19,7 +19,7 @@
 
 use super::atomic::{AtomicU64, Ordering};
 use super::index::{Directory, Hash, Index, Segment};
-use super::raw::{RawZnode, Version, prefetch};
+use super::raw::{RawZnode, Spares, Version, prefetch};
 use super::readers::{Children, Reader, View};
 use super::slots::Slots;
 use crate::types::{Seeded, Zxid};
@@ -45,14 +45,14 @@ pub(super) enum Garbage {
 
 impl Garbage {
     /// # Safety
-    /// Unlinked, and out of every reader's reach.
-    unsafe fn free(self) {
+    /// Unlinked, and out of every reader's reach; the caller is the writer or the last owner.
+    unsafe fn free(self, shared: &Shared) {
         // SAFETY: by the caller's promise.
         unsafe {
             match self {
-                Self::Version(version) => Version::free(version),
+                Self::Version(version) => Version::free(version, &shared.spares),
                 Self::Znode(znode) => RawZnode::free(znode),
-                Self::Segment(segment) => Segment::free(segment),
+                Self::Segment(segment) => shared.index.give_back(segment),
                 Self::Directory(directory) => Directory::free(directory),
             }
         }
@@ -70,13 +70,15 @@ pub(super) struct Shared {
     pub(super) index: Index,
     pub(super) root: NonNull<RawZnode>,
     hasher: Seeded,
+    spares: Spares,
     /// Garbage of a writer that is gone. Written by `Store::drop` alone, read by `Shared::drop`.
     leftovers: UnsafeCell<Vec<Garbage>>,
 }
 
 // SAFETY: raw pointers lead to znodes and versions whose fields are atomics, immutable, or the
-// writer's alone; the writer is one `Store`, which is not `Sync`. `leftovers` is touched when the
-// writer goes and when the last owner goes, which the `Arc`'s count orders.
+// writer's alone, as are `spares` and the index's pool; the writer is one `Store`, which is not
+// `Sync`. `leftovers` is touched when the writer goes and when the last owner goes, which the
+// `Arc`'s count orders.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
@@ -111,14 +113,14 @@ impl Drop for Shared {
                 let mut version = NonNull::new(raw.head.load(Ordering::Relaxed));
                 while let Some(this) = version {
                     version = NonNull::new(this.as_ref().prev.load(Ordering::Relaxed));
-                    Version::free(this);
+                    Version::free(this, &self.spares);
                 }
                 RawZnode::free(znode);
             }
         }
-        for garbage in self.leftovers.get_mut().drain(..) {
+        for garbage in std::mem::take(self.leftovers.get_mut()) {
             // SAFETY: unlinked, and no reader is left.
-            unsafe { garbage.free() };
+            unsafe { garbage.free(self) };
         }
         self.index.free();
     }
@@ -147,6 +149,21 @@ pub struct Store {
     again: Cell<bool>,
     released_seen: u64,
     views: Vec<u64>,
+    ahead: Ahead,
+}
+
+/// Paths that will be asked for soon, the newest last: each is taken a cache miss further when some
+/// more have come.
+#[derive(Default)]
+struct Ahead {
+    hashes: [Option<(Hash, bool)>; Ahead::LEN],
+    next: usize,
+}
+
+impl Ahead {
+    /// Paths between one cache miss and the next.
+    const STEP: usize = 2;
+    const LEN: usize = 8;
 }
 
 // SAFETY: as `Shared`; what only the writer touches moves with it.
@@ -304,7 +321,8 @@ impl<'s> Znode<'s> {
     pub fn push(&self, fields: &Fields, content: Content<'_>) -> Node<'s> {
         let prev = self.raw().head.load(Ordering::Relaxed);
         let stamp = self.store.stamp.get();
-        let version = Version::build(stamp, prev, fields, content, true);
+        let spares = &self.store.shared.spares;
+        let version = Version::build(spares, stamp, prev, fields, content, true);
         self.link(version);
         Node { raw: self.raw, version, at: u64::MAX, life: PhantomData }
     }
@@ -312,7 +330,8 @@ impl<'s> Znode<'s> {
     /// Pushes a tombstone.
     pub fn bury(&self) {
         let prev = self.raw().head.load(Ordering::Relaxed);
-        self.link(Version::tombstone(self.store.stamp.get(), prev));
+        let spares = &self.store.shared.spares;
+        self.link(Version::tombstone(spares, self.store.stamp.get(), prev));
     }
 
     /// While loading: replaces the newest version, which cannot be undone.
@@ -329,7 +348,8 @@ impl<'s> Znode<'s> {
     ) -> Node<'s> {
         assert!(self.store.queue.borrow().is_empty(), "loading comes before all pushes");
         let old = NonNull::new(self.raw().head.load(Ordering::Relaxed)).expect("never null");
-        let version = Version::build(stamp, old.as_ptr(), fields, content, compact);
+        let spares = &self.store.shared.spares;
+        let version = Version::build(spares, stamp, old.as_ptr(), fields, content, compact);
         // SAFETY: both are alive; the new one is not shared yet.
         unsafe {
             let below = old.as_ref().prev.load(Ordering::Relaxed);
@@ -354,7 +374,9 @@ impl<'s> Znode<'s> {
 impl Store {
     /// A tree of the root alone, at zxid 0.
     pub fn new(root: &Fields, data: Option<&[u8]>) -> Self {
-        let version = Version::build(0, std::ptr::null_mut(), root, Content::Set(data), true);
+        let spares = Spares::default();
+        let none = std::ptr::null_mut();
+        let version = Version::build(&spares, 0, none, root, Content::Set(data), true);
         let shared = Shared {
             published: AtomicU64::new(0),
             epoch: AtomicU64::new(1),
@@ -363,6 +385,7 @@ impl Store {
             index: Index::new(),
             root: RawZnode::new(b"", 0, version),
             hasher: Seeded::default(),
+            spares,
             leftovers: UnsafeCell::default(),
         };
         Self {
@@ -376,6 +399,7 @@ impl Store {
             again: Cell::new(false),
             released_seen: 0,
             views: Vec::new(),
+            ahead: Ahead::default(),
         }
     }
 
@@ -387,6 +411,30 @@ impl Store {
     /// The znode at `path`, tombstones included.
     pub fn find(&self, path: &[u8]) -> Option<Znode<'_>> {
         self.shared.find(path).map(|raw| Znode { raw, store: self })
+    }
+
+    /// Says that `path` will be looked for, or made if `new`, about eight calls of this later: its
+    /// cache misses overlap with the work until then.
+    pub fn prefetch(&mut self, path: &[u8], new: bool) {
+        let Self { shared, ahead, .. } = self;
+        let index = &shared.index;
+        let newest = shared.hash(path);
+        index.prefetch_place(newest);
+        let before = |n| ahead.hashes[(ahead.next + Ahead::LEN - n) % Ahead::LEN];
+        if let Some((hash, _)) = before(Ahead::STEP) {
+            index.prefetch_insert(hash);
+        }
+        // A new one has no znode yet.
+        let there = |n| before(n).filter(|(_, new)| !new);
+        if let Some((hash, _)) = there(2 * Ahead::STEP) {
+            index.prefetch_znode(hash);
+        }
+        if let Some(znode) = there(3 * Ahead::STEP).and_then(|(hash, _)| index.prefetch_znode(hash))
+        {
+            Node::prefetch_version(znode);
+        }
+        ahead.hashes[ahead.next] = Some((newest, new));
+        ahead.next = (ahead.next + 1) % Ahead::LEN;
     }
 
     /// The root.
@@ -430,7 +478,8 @@ impl Store {
         }
         let stamp = self.stamp.get();
         let none = std::ptr::null_mut();
-        let version = Version::build(stamp, none, fields, Content::Set(data), true);
+        let spares = &self.shared.spares;
+        let version = Version::build(spares, stamp, none, fields, Content::Set(data), true);
         let znode = self.insert(parent, path, version);
         self.queue.borrow_mut().push_back(Entry { znode: znode.raw, version });
         Node { raw: znode.raw, version, at: u64::MAX, life: PhantomData }
@@ -447,7 +496,8 @@ impl Store {
     ) -> Node<'s> {
         assert!(std::ptr::eq(parent.store, self), "a parent of this store");
         let none = std::ptr::null_mut();
-        let version = Version::build(stamp, none, fields, Content::Set(data), true);
+        let spares = &self.shared.spares;
+        let version = Version::build(spares, stamp, none, fields, Content::Set(data), true);
         let znode = self.insert(parent, path, version);
         parent.count_child();
         Node { raw: znode.raw, version, at: u64::MAX, life: PhantomData }
@@ -682,7 +732,7 @@ impl Store {
             garbage.pop_front();
             // SAFETY: unlinked in an epoch before every pin, so no reader can reach it; the
             // writer dropped it when it was retired.
-            unsafe { first.free() };
+            unsafe { first.free(&self.shared) };
         }
     }
 

@@ -181,6 +181,12 @@ impl DataTree {
         self.store.get(path::canonical(path)).map(NodeRef)
     }
 
+    /// Says that a txn on `path` comes some txns later, so that its cache misses begin now.
+    /// `new` for a node that is not there.
+    pub fn prefetch(&mut self, path: &[u8], new: bool) {
+        self.store.prefetch(path::canonical(path), new);
+    }
+
     /// Of the newest applied txn.
     pub fn last_zxid(&self) -> Zxid {
         self.last_zxid

@@ -256,7 +256,7 @@ class Executor:
     def run(self, step):
         """Plays one step. Returns, for each side, {who: [frames]}."""
         if step["k"] == "restart":
-            return self.restart()
+            return self.restart(step.get("swap", False))
         acting = [self.start(side, step) for side in self.sides]
         answers = []
         for side, (connection, replaced) in zip(self.sides, acting):
@@ -282,17 +282,25 @@ class Executor:
             self.settle(side, step)
         return answers
 
-    def restart(self):
-        """SIGKILL and a new start on the same directory: sessions and tree must be there again."""
+    def restart(self, swap):
+        """SIGKILL and a new start on the same directory: sessions and tree must be there again.
+
+        With `swap` each server starts on what the other one left.
+        """
         for side in self.sides:
             side.close()
             for slot in side.slots:
                 slot.connection = None
             side.server.kill()
+        if swap:
+            first, second = (side.server for side in self.sides)
+            first.kind, second.kind = second.kind, first.kind
+            first.args, second.args = second.args, first.args
+        for side in self.sides:
             side.server.start(wait=False)
         for side in self.sides:
             side.server.wait_ready()
-        self.last = [{} for _ in self.sides]
+        self.last = [{"digests": mismatches(side.server)} for side in self.sides]
         return self.last
 
     def learn(self, step, answer):
@@ -313,6 +321,14 @@ class Executor:
             if slot.session and index == step["s"] and closing:
                 side.dead.append((slot.session, slot.password))
                 slot.session = 0
+
+
+def mismatches(server):
+    """What Java says of the digests in the log it has just read, when it is not content."""
+    if server.kind == "ringkeeper":
+        return []
+    count = server.mntr().get("zk_digest_mismatches_count", "0")
+    return [] if float(count) == 0 else [["digest mismatches", count]]
 
 
 def unordered_close(answer):

@@ -12,6 +12,9 @@ way is not generated; each such gap is named here:
 - vector counts below -1, which Java reads as empty lists and ringkeeper refuses as malformed.
 - text that is not UTF-8 or lies outside the BMP where the server echoes it (sync, catch-up events,
   ACL ids): Java replaces the first and writes the second as surrogates.
+- a restart while a quota is set: Java makes a snapshot at each start, and the next start counts
+  all stats anew as of that one.
+- the order of the ids that an `auth` entry becomes, which are a set (`wire.own_ids_sorted`).
 - xids -1 and -2 on ordinary requests, which make replies look like events and pings.
 """
 
@@ -88,6 +91,7 @@ class Generator:
         self.old = profile == "38"
         self.acls = ACLS
         self.watched = ["/a"]
+        self.planned = []
         if self.old:
             # exists does not ask for READ there, and ip ids are IPv4 only.
             self.acls = [acl for acl in ACLS if self.readable(acl) and "::" not in str(acl)]
@@ -448,8 +452,13 @@ class Generator:
         """The next step. It is a JSON value, and applies to any run in the same state."""
         slot = self.rng.randrange(executor.spare())
         connected = executor.connected(slot)
-        if self.chance(0.0008):
-            return {"k": "restart", "s": slot}
+        if self.planned:
+            return self.planned.pop(0)
+        if connected and self.chance(0.0012):
+            self.planned = [{"k": "restart", "s": slot, "swap": self.chance(0.5)}]
+            limits = [path for path in QUOTA_NODES if path.endswith("_limits")]
+            return {"k": "req", "s": slot, "reqs": [
+                {"op": "delete", "path": path, "version": -1} for path in limits]}
         if not connected:
             return self.connect(executor, slot)
         r = self.rng.random()

@@ -171,7 +171,7 @@ class Hostile:
 
     def __init__(self, options):
         self.options = options
-        args = ("--io", options.io) if options.target == "ringkeeper" and options.io else ()
+        args = servers.ringkeeper_args(options) if options.target == "ringkeeper" else ()
         self.server = servers.Server(options.target, cfg=CFG, args=args)
 
     def client(self, **more):
@@ -586,6 +586,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--target", choices=servers.KINDS[:3], default="ringkeeper")
     parser.add_argument("--io", help="ringkeeper's --io")
+    parser.add_argument("--shards", help="ringkeeper's --shards, used from the first connection on")
     parser.add_argument("--only", help="checks whose name contains this")
     parser.add_argument("--faults", action=argparse.BooleanOptionalAction, default=None,
                         help="run what Java fails; default: not against Java")

@@ -11,6 +11,7 @@ times are named after the zxid that set them, and lists without an order are sor
 
 import base64
 import hashlib
+import itertools
 import struct
 
 OPS = {
@@ -288,7 +289,8 @@ class Names:
         if op in ("getData", "reconfig"):
             return [r.text(), self.stat(r)]
         if op == "getACL":
-            return [r.vector(lambda: [r.i32(), r.text(), r.text()]), self.stat(r)]
+            entries = r.vector(lambda: [r.i32(), r.text(), r.text()])
+            return [own_ids_sorted(entries), self.stat(r)]
         if op == "getChildren":
             return sorted_or_none(r.vector(r.text))
         if op == "getChildren2":
@@ -338,6 +340,14 @@ class Names:
         if err != 0 or state != 3 or r.rest():
             out.append(f"err {err} state {state} rest {r.rest().hex()}")
         return out
+
+
+def own_ids_sorted(entries):
+    """An `auth` entry becomes the ids of its connection, which are a set: Java's in hash order."""
+    out = []
+    for key, group in itertools.groupby(entries or [], key=lambda entry: entry[:2]):
+        out += sorted(group, key=str) if key[1] == "digest" else group
+    return None if entries is None else out
 
 
 def sorted_or_none(items):

@@ -328,6 +328,14 @@ def ensemble(kinds, cfg=None, **options):
     ]
 
 
+def ringkeeper_args(options):
+    """Arguments of the server for a program with the options --io and --shards."""
+    args = ("--io", options.io) if options.io else ()
+    if options.shards:
+        args += ("--shards", options.shards, "--shard-connections", "1")
+    return args
+
+
 def kind_under_test():
     """INTEROP_SERVER, by default ringkeeper."""
     return os.environ.get("INTEROP_SERVER", "ringkeeper")

@@ -17,6 +17,7 @@ use crate::parts::mesh::Mesh;
 use crate::parts::pipeline::{self, Done, Job, Outbox, Pipeline, PipelineFigures, Start};
 use crate::parts::shard::{self, Action, Shard};
 use crate::prep::{self, Prep};
+use crate::session::ThrottleRules;
 use crate::session::{SessionIds, SessionTable};
 use crate::sys::broadcast::broadcast;
 use crate::tree::{DataTree, TreeOptions};
@@ -756,6 +757,7 @@ fn shard_settings() -> shard::Settings {
 
 fn pipeline_settings() -> pipeline::Settings {
     pipeline::Settings {
+        throttle: ThrottleRules::OFF,
         snap_count: 1 << 40,
         snap_size_bytes: None,
         segment_bytes: 64 << 20,
