@@ -4,6 +4,7 @@
 //! makes no system call and reads no clock. `server/` runs parts on threads, `sim/` will run them
 //! under a seed. What passes between parts is here; the queues are in [`mesh`].
 
+mod cohort;
 mod connection;
 pub mod figures;
 pub mod mesh;

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use super::cohort::Cohort;
 use super::figures::{Figure, ShardFigures, Summary, Timings};
 use super::mesh::Mesh;
 use super::{Attached, Connect, Delivery, Facts, Gather, Request, ShardShare, ToShard, Write};
@@ -166,65 +167,6 @@ struct Batch {
 #[derive(Clone, Copy, Debug)]
 struct Syncing {
     records: u64,
-}
-
-/// When the next batch should start, so that clients that wait for each other's sync stay together.
-///
-/// Clients in a closed loop split into two cohorts of which one waits while the other's sync runs;
-/// then every sync serves half of them. Whom the last sync served will write again within a
-/// measurable time: where that is less than a sync takes, waiting for them serves all with one.
-/// Where it is more (deep pipelines keep the cores busy for longer than the disk), the two cohorts
-/// overlap work and sync, and nobody waits. A lone writer never waits.
-#[derive(Debug, Default)]
-struct Cohort {
-    /// When the last sync returned.
-    synced_ns: u64,
-    /// Smoothed time of a sync.
-    sync_ns: u64,
-    /// Smoothed time from a sync's return to a record, divided by the records.
-    record_ns: u64,
-    /// Records that came since then, and when the last one did.
-    arrivals: u64,
-    last_arrival_ns: u64,
-    /// Records that are in once everybody is.
-    expected: u64,
-    /// Those that were in when the last sync returned.
-    early: u64,
-}
-
-impl Cohort {
-    fn arrived(&mut self, now_ns: u64) {
-        self.arrivals += 1;
-        self.last_arrival_ns = now_ns;
-    }
-
-    fn synced(&mut self, now_ns: u64, took_ns: u64, served: u64, waiting: u64) {
-        if self.arrivals > 1 {
-            let each_ns = self.last_arrival_ns.saturating_sub(self.synced_ns) / self.arrivals;
-            self.record_ns = smoothed(self.record_ns, each_ns);
-        }
-        self.sync_ns = smoothed(self.sync_ns, took_ns);
-        self.synced_ns = now_ns;
-        self.arrivals = 0;
-        self.early = waiting;
-        self.expected = served + waiting;
-    }
-
-    fn due_ns(&self, records: u64) -> u64 {
-        let missing = self.expected.saturating_sub(records);
-        if self.expected <= 1 || missing == 0 {
-            return 0;
-        }
-        let fill_ns = self.record_ns.saturating_mul(self.expected - self.early);
-        if fill_ns > self.sync_ns {
-            return 0;
-        }
-        self.synced_ns + self.sync_ns.min(2 * fill_ns)
-    }
-}
-
-fn smoothed(old: u64, new: u64) -> u64 {
-    if old == 0 { new } else { old - old / 8 + new / 8 }
 }
 
 /// Shares of a gathering that has not heard of all shards.
