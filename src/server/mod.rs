@@ -153,7 +153,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         seed_maps(clock::seed());
         let clock = Clock::start();
-        let (backend, why) = probe(options.io).map_err(|why| StartError::new(1, why))?;
+        let (backend, why) = probe_aside(options.io)?;
         if let Some(why) = why {
             tracing::warn!("{why}");
         }
@@ -224,6 +224,22 @@ impl Blocking {
             let _ = thread.join();
         }
     }
+}
+
+/// On a thread of its own: the kernel ends a ring on the thread that made it, and interrupts the
+/// blocking system calls of an embedder's thread for that (EINTR).
+fn probe_aside(io: IoMode) -> Result<(Backend, Option<String>), StartError> {
+    let (told, heard) = mpsc::channel();
+    let thread = build::spawn("probe", move || {
+        // Without a listener nobody wants to know.
+        let _ = told.send(probe(io));
+    })?;
+    let probed = heard.recv();
+    // Joined, so that the ring is gone before the server's own are made.
+    let _ = thread.join();
+    probed
+        .map_err(|_| StartError::new(1, "the probe of io_uring ended without an answer"))?
+        .map_err(|why| StartError::new(1, why))
 }
 
 /// The port may still be taken for a moment: the kernel tears down the rings of a killed process
