@@ -34,9 +34,6 @@ pub const EVENTS_BYTES_MAX: usize = 64 << 20;
 /// read any further.
 pub const CONN_PENDING_MAX: usize = 1024;
 
-/// Bytes of a children list encoded in one turn; longer lists go out in slices.
-pub const LIST_SLICE_BYTES: usize = 256 << 10;
-
 /// Requests between prep and publication. With a sync of 10 ms it bounds writes at 1.6 million a
 /// second, far above what a core preps; without it a stalled disk would fill the memory.
 pub const IN_FLIGHT_MAX: usize = 16384;

@@ -9,7 +9,7 @@
 //! No part ever waits for a queue.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
@@ -25,8 +25,6 @@ pub struct Mesh {
     pub deliveries: Box<[ArrayQueue<ToShard>]>,
     /// Monotonic ms at which the newest turn each shard has finished began.
     turns_ms: Box<[CachePadded<AtomicI64>]>,
-    /// Whether the server takes writes; false when the log can take no more.
-    serving: AtomicBool,
 }
 
 impl fmt::Debug for Mesh {
@@ -42,7 +40,6 @@ impl Mesh {
             requests: (0..shards).map(|_| ArrayQueue::new(requests_max)).collect(),
             deliveries: (0..shards).map(|_| ArrayQueue::new(deliveries_max)).collect(),
             turns_ms: (0..shards).map(|_| CachePadded::new(AtomicI64::new(0))).collect(),
-            serving: AtomicBool::new(true),
         }
     }
 
@@ -59,15 +56,5 @@ impl Mesh {
     /// When the newest finished turn of `shard` began: whatever had arrived by then was read.
     pub fn turn_began_ms(&self, shard: usize) -> Millis {
         self.turns_ms[shard].load(Ordering::Acquire)
-    }
-
-    /// Whether clients are served.
-    pub fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::Relaxed)
-    }
-
-    /// Stops or resumes serving.
-    pub fn set_serving(&self, serving: bool) {
-        self.serving.store(serving, Ordering::Relaxed);
     }
 }

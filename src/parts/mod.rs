@@ -103,8 +103,6 @@ pub enum Gather {
     ResetServer,
     /// The digests kept (hash).
     Digests,
-    /// Counts only (srvr, mntr).
-    Figures,
 }
 
 /// One shard's share of a gathering.

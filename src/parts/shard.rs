@@ -667,7 +667,7 @@ impl Inner {
                 }
             }
             Gather::ResetServer => self.figures.reset(),
-            Gather::Digests | Gather::Figures => {}
+            Gather::Digests => {}
         }
         share
     }
