@@ -73,7 +73,7 @@ impl PartThread {
     /// Until the server has drained.
     pub(super) fn run(mut self) {
         let mut accepted: Vec<(OwnedFd, SocketAddr)> = Vec::new();
-        let mut actions = Vec::new();
+        let (mut actions, mut more) = (Vec::new(), Vec::new());
         let mut outbox = Outbox::default();
         let mut done = Vec::new();
         let mut last_turns = 0;
@@ -98,7 +98,7 @@ impl PartThread {
                     self.pipeline_waker.wake();
                 }
             }
-            self.act(&mut actions);
+            self.act(&mut actions, &mut more);
             match stage {
                 stage::RUNNING => {}
                 stage::DRAINING => {
@@ -230,9 +230,9 @@ impl PartThread {
         }
     }
 
-    fn act(&mut self, actions: &mut Vec<Action>) {
+    /// `more` is empty before and behind; it is kept for its capacity.
+    fn act(&mut self, actions: &mut Vec<Action>, more: &mut Vec<Action>) {
         let Some(seat) = &mut self.seat else { return };
-        let mut more = Vec::new();
         while !actions.is_empty() {
             for action in actions.drain(..) {
                 match action {
@@ -255,10 +255,10 @@ impl PartThread {
                 }
             }
             // Answers to words are output too.
-            if seat.shard.flush(&mut more) && self.pipeline.is_none() {
+            if seat.shard.flush(more) && self.pipeline.is_none() {
                 self.pipeline_waker.wake();
             }
-            std::mem::swap(actions, &mut more);
+            std::mem::swap(actions, more);
         }
     }
 }
