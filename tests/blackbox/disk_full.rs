@@ -21,6 +21,7 @@ fn unshare() -> Option<&'static str> {
 #[test]
 fn a_full_disk_refuses_writes_and_goes_on_when_there_is_room() {
     let Some(flags) = unshare() else {
+        assert!(std::env::var_os("CI").is_none(), "CI runs all tests: this machine cannot unshare");
         eprintln!("not run: this machine gives nobody a file system of 4 MiB");
         return;
     };

@@ -109,6 +109,7 @@ pub(crate) fn files(dir: &Path) -> Vec<String> {
 /// Options of one combination; `None`, said aloud, where this machine has no io_uring.
 pub(crate) fn combination(io: IoMode, shards: usize) -> Option<Options> {
     if let Err(why) = probe(io) {
+        assert!(std::env::var_os("CI").is_none(), "CI runs all tests: {why}");
         eprintln!("not run: {why}");
         return None;
     }
